@@ -1,0 +1,61 @@
+# Everything runs in a virtual environment of its own, made at first use: nothing but Python 3.11 or
+# later (with its venv module) and make is needed. Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.installed
+TOOLS := $(VENV)/.installed-tools
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test check docs campaign clean
+
+help:
+	@echo 'make demo       two folders of notes, kept in step before your eyes'
+	@echo 'make test       the tests'
+	@echo 'make check      formatting, style and types'
+	@echo 'make docs       the documentation, into docs/_build/html'
+	@echo 'make campaign   the long tests and measurements'
+	@echo 'make clean      removes what the others made'
+
+demo: $(BASE)
+	$(BIN)/python scripts/demo.py
+
+test: $(TOOLS)
+	$(BIN)/python -m pytest -q
+
+check: $(TOOLS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(TOOLS)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+campaign: $(TOOLS)
+	$(BIN)/python -m pytest -q -m campaign
+
+clean:
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# What runs the programs, and what checks them. Each is installed again when the dependencies change.
+
+$(BASE): pyproject.toml setup.py | $(VENV)/.made
+	@echo 'Installing pysyncml and what it needs into $(VENV) ...'
+	@$(PIP) install -e .
+	@touch $@
+
+$(TOOLS): $(BASE)
+	@echo 'Installing the tools for tests and documentation into $(VENV) ...'
+	@$(PIP) install -e '.[test,docs]'
+	@touch $@
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null 2>&1 || \
+	  { echo '$(PYTHON) was not found: install Python 3.11 or later, or name it: make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pysyncml needs Python 3.11 or later, but $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo 'The venv module of $(PYTHON) is missing: on Debian, apt install python3-venv.' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,619 @@
+"""The objects a program talks to: the local device, its datastores, and the server it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pysyncml.agents.base import Agent
+from pysyncml.constants import ItemState, Policy, Role, SyncType
+from pysyncml.errors import InvalidAdapter, InvalidAgent
+from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
+from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
+from pysyncml.state.work import UnitOfWork
+from pysyncml.stats import Stats
+from pysyncml.sync.pairing import clean_uri, find_uri
+from pysyncml.sync.parties import type_values
+from pysyncml.util import adict, newID
+
+if TYPE_CHECKING:
+    from pysyncml.context import Context
+    from pysyncml.transport import Transport
+
+#: What a datastore takes part in by default; not (yet) what a server asks for by itself.
+_ALL_TYPES = tuple(kind for kind in SyncType if kind is not SyncType.SERVER_ALERTED)
+_GUID_SIZE = 64  # bytes
+
+
+class Session(adict):
+    """What a program that serves requests keeps between two of them; it may be kept anywhere.
+
+    The conversation itself lives in the database, so that nothing is lost if this is.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(id=1, isServer=True, msgID=1, cmdID=0, dsstates={}, stats={})
+        self.update(values)
+
+    @property
+    def nextMsgID(self) -> int:
+        """The number of the next message."""
+        return int(self.msgID or 0) + 1
+
+    @property
+    def nextCmdID(self) -> int:
+        """The number of the next command."""
+        return int(self.cmdID or 0) + 1
+
+
+class Device:
+    """What the local device and a peer have in common: an identity and datastores."""
+
+    def __init__(self, context: Context, record: DeviceRecord) -> None:
+        self.context = context
+        self.record = record
+
+    @property
+    def devID(self) -> str:
+        """The id of the device."""
+        return self.record.dev_id
+
+    @property
+    def name(self) -> str | None:
+        """A name for people."""
+        return self.record.name
+
+    @property
+    def url(self) -> str | None:
+        """The address of a server."""
+        return self.record.url
+
+    @property
+    def username(self) -> str | None:
+        """The user name to log in with."""
+        return self.record.username
+
+    @property
+    def lastSync(self) -> float | None:
+        """When a session was last completed, in seconds since 1970."""
+        return self.record.last_sync
+
+    @property
+    def isLocal(self) -> bool:
+        """Whether this is ourselves."""
+        return self.record.role == ''
+
+    @property
+    def devinfo(self) -> DeviceInfo | None:
+        """What the device says of itself."""
+        values = self.record.devinf
+        return DeviceInfo(**values) if values else None
+
+
+class PeerStore:
+    """A datastore of a peer, and how it is bound to one of ours."""
+
+    def __init__(self, peer: Peer, values: Mapping[str, Any], binding: PeerBinding | None) -> None:
+        self.adapter = peer
+        self.uri: str = values['uri']
+        self.displayName: str | None = values.get('display_name')
+        self.contentTypes = [ContentTypeInfo(**info) for info in values.get('content_types') or ()]
+        self.syncTypes = [SyncType(n) for n in values.get('sync_types') or () if n in _ALL_TYPES]
+        self.maxGuidSize: int | None = values.get('max_guid_size')
+        self.maxObjSize: int | None = values.get('max_obj_size')
+        self.binding = binding
+
+    def getRegisteredChanges(self) -> list[tuple[str, ItemState]]:
+        """Return (item id, state) of everything the peer has not been told yet."""
+        return self.binding.pending() if self.binding else []
+
+    def describe(self, stream: TextIO) -> None:
+        """Write what is known of the datastore to *stream*."""
+        _describe_store(self, stream)
+
+
+class PeerBinding:
+    """One of our datastores bound to one of a peer's."""
+
+    def __init__(self, context: Context, record: BindingRecord, uri: str) -> None:
+        self.context = context
+        self.record = record
+        self.uri = uri  # of our datastore
+
+    @property
+    def sourceAnchor(self) -> str | None:
+        """Our anchor."""
+        return self.record.our_anchor
+
+    @property
+    def targetAnchor(self) -> str | None:
+        """The peer's anchor."""
+        return self.record.peer_anchor
+
+    def knownCount(self) -> int:
+        """Return how many of our items the peer is known to have."""
+        assert self.record.id is not None
+        with self.context.inWork() as work:
+            return work.knowledge(self.record.store_id, self.record.id).count()
+
+    def pending(self) -> list[tuple[str, ItemState]]:
+        """Return (item id, state) of everything the peer has not acknowledged."""
+        assert self.record.id is not None
+        with self.context.inWork() as work:
+            known = work.knowledge(self.record.store_id, self.record.id)
+            rows = known.pending(self.record.cursor, None, slow=False, session=0)
+        return [(row.item_id, _state(row.gone, row.acknowledged)) for row in rows]
+
+
+def _state(gone: bool, acknowledged: int | None) -> ItemState:
+    if gone:
+        return ItemState.DELETED
+    return ItemState.ADDED if acknowledged is None else ItemState.MODIFIED
+
+
+class Peer(Device):
+    """A device we have met: a server of ours or a client of ours."""
+
+    @property
+    def role(self) -> Role:
+        """What the peer is to us."""
+        return Role(self.record.role)
+
+    @property
+    def stores(self) -> dict[str, PeerStore]:
+        """The datastores of the peer by URI: those it announced and those we synchronise with."""
+        announced = {values['uri']: values for values in self.record.stores or ()}
+        with self.context.inWork() as work:
+            stores = {}
+            for record in work.records.find(StoreRecord, device_id=self.record.id):
+                binding = self._binding(work, record)
+                name = find_uri(record.uri, announced) or record.uri
+                values = {'uri': record.uri, **announced.pop(name, {})}
+                stores[record.uri] = PeerStore(self, values, binding)
+        for uri, values in announced.items():
+            stores[uri] = PeerStore(self, values, None)
+        return stores
+
+    def _binding(self, work: UnitOfWork, record: StoreRecord) -> PeerBinding | None:
+        binding = work.records.first(BindingRecord, peer_store_id=record.id)
+        if binding is None:
+            return None
+        local = work.records.first(StoreRecord, id=binding.store_id)
+        return PeerBinding(self.context, binding, local.uri if local else '')
+
+
+class RemoteAdapter(Peer):
+    """A server to synchronise with.
+
+    Args:
+        context: the environment.
+        url: the address to which messages are POSTed.
+        auth: ``syncml:auth-basic``, or ``None`` to choose by what the server asks for.
+        username: the user to log in as.
+        password: goes with *username*; it is used and never stored.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        url: str,
+        auth: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        with context.inWork() as work:
+            record = work.records.first(
+                DeviceRecord, owner=context.owner, role=Role.SERVER.value, url=url
+            ) or DeviceRecord(
+                owner=context.owner,
+                role=Role.SERVER.value,
+                dev_id=url,
+                url=url,
+                created=work.now,
+            )
+            record.auth, record.username = auth, username
+            work.records.save(record)
+        super().__init__(context, record)
+        self.password = password
+
+
+class Store:
+    """A datastore of ours.
+
+    Args:
+        context: the environment.
+        uri: its address, relative to ours: ``notes``.
+        displayName: a name for people.
+        agent: the glue to the items.
+        syncTypes: the kinds of synchronisation it takes part in; all by default.
+        maxGuidSize: bytes an id of a peer may have.
+        maxObjSize: bytes an item may have.
+        conflictPolicy: a :class:`~pysyncml.constants.Policy`; the adapter's by default.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        uri: str,
+        displayName: str | None = None,
+        agent: Agent | None = None,
+        syncTypes: Iterable[int] = _ALL_TYPES,
+        maxGuidSize: int = _GUID_SIZE,
+        maxObjSize: int | None = None,
+        conflictPolicy: int | None = None,
+    ) -> None:
+        self.context = context
+        self._agent = agent
+        self.adapter: Adapter | None = None
+        self.record = StoreRecord(
+            uri=clean_uri(uri) if uri.startswith(('.', '/')) else uri,
+            display_name=displayName,
+            sync_types=[int(number) for number in syncTypes],
+            max_guid_size=maxGuidSize,
+            max_obj_size=maxObjSize,
+            policy=conflictPolicy,
+        )
+
+    @property
+    def agent(self) -> Agent:
+        """The glue to the items.
+
+        Raises:
+            InvalidAgent: there is none.
+        """
+        if self._agent is None:
+            raise InvalidAgent(f'the datastore "{self.uri}" has no agent')
+        return self._agent
+
+    @property
+    def uri(self) -> str:
+        """The address of the datastore."""
+        return self.record.uri
+
+    @property
+    def displayName(self) -> str | None:
+        """The name for people."""
+        return self.record.display_name
+
+    @property
+    def syncTypes(self) -> list[SyncType]:
+        """The kinds of synchronisation."""
+        return [SyncType(number) for number in self.record.sync_types or ()]
+
+    @property
+    def maxGuidSize(self) -> int | None:
+        """Bytes an id of a peer may have."""
+        return self.record.max_guid_size
+
+    @property
+    def maxObjSize(self) -> int | None:
+        """Bytes an item may have."""
+        return self.record.max_obj_size
+
+    @property
+    def conflictPolicy(self) -> Policy:
+        """Who wins conflicts: our own policy, else the adapter's."""
+        own = self.record.policy
+        if own is None and self.adapter is not None:
+            return self.adapter.conflictPolicy
+        return Policy(own or Policy.KEEP_BOTH)
+
+    @property
+    def contentTypes(self) -> list[ContentTypeInfo]:
+        """What the agent can read and write."""
+        if self._agent is not None:
+            return self._agent.contentTypes
+        return [ContentTypeInfo(**info) for info in self.record.content_types or ()]
+
+    @property
+    def keepsHistory(self) -> bool:
+        """Whether ways back to earlier versions are kept: a server needs them to merge."""
+        return self.adapter is not None and self.adapter.keepsHistory
+
+    @property
+    def peer(self) -> PeerStore | None:
+        """The datastore of our server that this one is bound to."""
+        server = self.adapter.peer if self.adapter else None
+        if server is None:
+            return None
+        for store in server.stores.values():
+            if store.binding is not None and store.binding.uri == self.uri:
+                return store
+        return None
+
+    # --- changes ------------------------------------------------------------------------------
+
+    def registerChange(
+        self,
+        itemID: str,
+        state: int,
+        changeSpec: str | None = None,
+        excludePeerID: str | None = None,
+    ) -> None:
+        """Say that an item was added, modified or deleted here.
+
+        Args:
+            itemID: the item.
+            state: an :class:`~pysyncml.constants.ItemState`.
+            changeSpec: the way back to the version before, if it is known.
+            excludePeerID: the device that knows of the change already.
+        """
+        with self.context.inWork() as work:
+            seq = self._record(work, str(itemID), state, changeSpec)
+            if excludePeerID is not None:
+                self._acknowledge(work, str(itemID), seq, excludePeerID)
+
+    def registerChanges(self, changes: Iterable[tuple[str, int, str | None]]) -> None:
+        """Say the same of many items, as (item id, state, change-spec)."""
+        with self.context.inWork() as work:
+            changes = list(changes)
+            work.log(self._id).prefetch([str(item_id) for item_id, _, _ in changes])
+            for item_id, state, spec in changes:
+                self._record(work, str(item_id), state, spec)
+
+    def _record(self, work: UnitOfWork, item_id: str, state: int, spec: str | None) -> int:
+        return work.log(self._id).record(item_id, state, spec, history=self.keepsHistory)
+
+    def _acknowledge(self, work: UnitOfWork, item_id: str, seq: int, peer_id: str) -> None:
+        for peer in work.records.find(DeviceRecord, dev_id=peer_id):
+            for peer_store in work.records.find(StoreRecord, device_id=peer.id):
+                where = {'store_id': self._id, 'peer_store_id': peer_store.id}
+                for binding in work.records.find(BindingRecord, **where):
+                    assert binding.id is not None
+                    work.knowledge(self._id, binding.id).note(item_id, seq=seq)
+
+    @property
+    def _id(self) -> int:
+        if self.record.id is None:
+            raise InvalidAdapter(f'the datastore "{self.uri}" belongs to no adapter yet')
+        return self.record.id
+
+    def itemCount(self) -> int:
+        """Return how many items are registered."""
+        with self.context.inWork() as work:
+            return work.log(self._id).count()
+
+    def describe(self, stream: TextIO) -> None:
+        """Write what is known of the datastore to *stream*."""
+        _describe_store(self, stream)
+
+
+def _describe_store(store: Store | PeerStore, stream: TextIO) -> None:
+    stream.write(f'{store.displayName or store.uri}\n')
+    stream.write(f'  URI: {store.uri}\n')
+    stream.write(f'  Sync types: {",".join(str(int(kind)) for kind in store.syncTypes)}\n')
+    stream.write(f'  Max ID size: {store.maxGuidSize or "-"}\n')
+    stream.write(f'  Max object size: {store.maxObjSize or "-"}\n')
+    stream.write('  Capabilities:\n')
+    for info in store.contentTypes:
+        stream.write('    ')
+        info.describe(stream)
+
+
+class Adapter(Device):
+    """The local device.
+
+    Args:
+        context: the environment.
+        devID: our id; the stored one by default, else the one in *devinfo*, else a new one.
+        name: a name for people; other devices see it in names of conflict copies.
+        devinfo: what we say of ourselves.
+        peer: the server to synchronise with.
+        maxGuidSize: bytes an id of a peer may have.
+        maxMsgSize: bytes a message to us may have; no limit by default.
+        maxObjSize: bytes an item sent to us may have; no limit by default.
+        conflictPolicy: a :class:`~pysyncml.constants.Policy`, where a datastore has none.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        devID: str | None = None,
+        name: str | None = None,
+        devinfo: DeviceInfo | None = None,
+        peer: RemoteAdapter | None = None,
+        maxGuidSize: int | None = None,
+        maxMsgSize: int | None = None,
+        maxObjSize: int | None = None,
+        conflictPolicy: int | None = None,
+    ) -> None:
+        with context.inWork() as work:
+            record = work.records.first(DeviceRecord, owner=context.owner, role='')
+            if record is None:
+                record = DeviceRecord(owner=context.owner, created=work.now)
+            said = devID or (devinfo.devID if devinfo else None)
+            record.dev_id = said or record.dev_id or newID()
+            record.name = name or record.name
+            record.policy = conflictPolicy or record.policy
+            record.max_guid_size = maxGuidSize or record.max_guid_size
+            record.max_msg_size = maxMsgSize or record.max_msg_size
+            record.max_obj_size = maxObjSize or record.max_obj_size
+            if devinfo is not None:
+                devinfo.devID = record.dev_id
+                record.devinf = devinfo.values()
+            work.records.save(record)
+        super().__init__(context, record)
+        self.stores: dict[str, Store] = {}
+        self.keepsHistory = True
+        self.routes: dict[str, str] = {}  # our URI → the peer's, where it is fixed
+        self.allowDeletions = False  # whether our user has agreed to unusually many
+        self.mayDelete: Callable[[int, int], bool] | None = None
+        self.onProgress: Callable[[int, int], None] | None = None
+        self.onSession: Callable[[], None] | None = None
+        self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
+        self._peer = peer
+
+    @property
+    def conflictPolicy(self) -> Policy:
+        """Who wins conflicts where a datastore does not say."""
+        return Policy(self.record.policy or Policy.KEEP_BOTH)
+
+    @property
+    def maxMsgSize(self) -> int | None:
+        """Bytes a message to us may have."""
+        return self.record.max_msg_size
+
+    @property
+    def maxObjSize(self) -> int | None:
+        """Bytes an item sent to us may have."""
+        return self.record.max_obj_size
+
+    @property
+    def peer(self) -> Peer | None:
+        """The server to synchronise with: the one given, else the only one remembered."""
+        if self._peer is None:
+            with self.context.inWork() as work:
+                known = work.records.find(
+                    DeviceRecord, owner=self.context.owner, role=Role.SERVER.value
+                )
+            if len(known) == 1:
+                self._peer = RemoteAdapter(
+                    self.context, known[0].url or '', known[0].auth, known[0].username
+                )
+        return self._peer
+
+    @peer.setter
+    def peer(self, peer: RemoteAdapter | None) -> None:
+        self._peer = peer
+
+    def getKnownPeers(self, role: Role | None = None) -> list[Peer]:
+        """Return all devices we have met, or those in one *role*."""
+        with self.context.inWork() as work:
+            records = work.records.find(DeviceRecord, owner=self.context.owner)
+        return [
+            Peer(self.context, record)
+            for record in records
+            if record.role and (role is None or record.role == role.value)
+        ]
+
+    def forget(self, peer: Peer) -> None:
+        """Forget a device and everything it knew; it may come back as a new one."""
+        with self.context.inWork() as work:
+            work.records.delete(peer.record)
+        if self._peer is not None and self._peer.record.id == peer.record.id:
+            self._peer = None
+
+    def cleanUri(self, uri: str) -> str:
+        """Return *uri* in the form in which addresses of datastores are compared."""
+        return clean_uri(uri)
+
+    def addStore(self, store: Store) -> Store:
+        """Take *store* on, with what is remembered under its URI, and return it."""
+        with self.context.inWork() as work:
+            known = work.records.first(StoreRecord, device_id=self.record.id, uri=store.record.uri)
+            if known is not None:
+                store.record.id = known.id
+                store.record.display_name = store.record.display_name or known.display_name
+            assert self.record.id is not None
+            store.record.device_id = self.record.id
+            if store.contentTypes:
+                store.record.content_types = [type_values(info) for info in store.contentTypes]
+            work.records.save(store.record)
+        store.adapter = self
+        self.stores[store.uri] = store
+        return store
+
+    # --- synchronising ------------------------------------------------------------------------
+
+    def sync(self, mode: int | None = None, transport: Transport | None = None) -> dict[str, Stats]:
+        """Synchronise all datastores with the peer, as its client.
+
+        Args:
+            mode: a :class:`~pysyncml.constants.SyncType`; two-way by default.
+            transport: carries the messages; HTTP to the peer's URL by default.
+
+        Returns:
+            What was done, by URI of our datastores.
+
+        Raises:
+            InvalidAdapter: there is no peer, or nothing is known of ourselves.
+            TransportError: the peer could not be reached.
+            ProtocolError: the session could not go on. What was done so far holds.
+            AuthError: the peer does not accept who we are.
+        """
+        from pysyncml.conversation import converse
+
+        if self.devinfo is None:
+            raise InvalidAdapter('the adapter has no device information')
+        if self.peer is None:
+            raise InvalidAdapter('there is no server to synchronise with')
+        return converse(self, self.peer, SyncType(mode or SyncType.TWO_WAY), transport)
+
+    def handleRequest(
+        self, session: Session | None, request: Any, response: Any
+    ) -> dict[str, Stats]:
+        """Answer one message of a client, as its server.
+
+        Args:
+            session: what the program keeps for this client; only written to.
+            request: has ``headers`` with ``content-type``, and ``body`` in bytes; and ``url``,
+                unless a client is to send its credentials with every message.
+            response: gets ``contentType``, ``body`` and ``status`` (of HTTP).
+
+        Returns:
+            What was done so far in this session, by URI of our datastores.
+        """
+        from pysyncml.conversation import answer
+
+        content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
+        url = getattr(request, 'url', None)
+        reply = answer(self, content_type or '', request.body, url)
+        response.contentType, response.body = reply.content_type, reply.body
+        response.status = reply.status
+        if session is not None:
+            session.update(reply.summary)
+        return reply.stats
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def pendingChanges(self, role: Role | None = None) -> list[tuple[Peer, PeerStore, Any]]:
+        """Return (peer, its datastore, [(item id, state)]) for all peers, or those in a *role*."""
+        return [
+            (peer, store, store.getRegisteredChanges())
+            for peer in self.getKnownPeers(role)
+            for store in peer.stores.values()
+            if store.binding is not None
+        ]
+
+    def describe(self, stream: TextIO) -> None:
+        """Write what is known of this device to *stream*."""
+        stream.write(f'Device ID: {self.devID}\n')
+        describe_stores(self.stores.values(), stream)
+
+    def tellEnd(self, record: DeviceRecord, stats: dict[str, Stats], how: str) -> None:
+        """Tell the program that a session with the client of *record* has ended."""
+        if self.onEnd is not None:
+            self.onEnd(Peer(self.context, record), stats, how)
+
+    def dropSessions(self, before: float) -> None:
+        """Forget conversations that were left alone since *before* (seconds since 1970)."""
+        with self.context.inWork() as work:
+            for record in work.records.find(SessionRecord):
+                if record.updated < before:
+                    work.records.delete(record)
+
+
+def describe_stores(stores: Iterable[Store | PeerStore], stream: TextIO) -> None:
+    """Write what is known of datastores to *stream*."""
+    stores = list(stores)
+    if not stores:
+        stream.write('DataStores: (none)\n')
+        return
+    stream.write('DataStores:\n')
+    for store in stores:
+        lines = _Indented(stream)
+        store.describe(lines)  # type: ignore[arg-type]
+
+
+class _Indented:
+    """A text stream that puts two blanks before each line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._fresh = True
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines(keepends=True):
+            self._stream.write(('  ' if self._fresh else '') + line)
+            self._fresh = line.endswith('\n')
+        return len(text)

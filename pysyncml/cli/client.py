@@ -1,0 +1,245 @@
+"""One run as a client: find the server, synchronise, say what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pysyncml import errors
+from pysyncml.cli import options, passwords
+from pysyncml.cli.report import (
+    describeStats,
+    exit_code_of,
+    printable,
+    stats_as_json,
+    write_json,
+    write_trouble,
+)
+from pysyncml.constants import NAMESPACE_AUTH_BASIC
+from pysyncml.util import plural
+
+if TYPE_CHECKING:
+    from pysyncml.cli.engine import CommandLineSyncEngine
+
+log = logging.getLogger('pysyncml.cli')
+
+_Result = TypeVar('_Result')
+
+
+def run(engine: CommandLineSyncEngine) -> int:
+    """Synchronise once; return the exit code."""
+    login = _Login(engine)
+    mode = options.MODES[engine.options.mode]
+    if engine.options.insecure:
+        log.warning('--insecure: anybody on the way could pose as %s', printable(login.url))
+    with engine.lock('client'):
+        adapter = _guarded(engine, lambda: _adapter(engine, login))
+        if mode.wipes:
+            _show_losses(engine, adapter, login.url)
+        with engine.work():
+            engine.fire('sync.start', adapter, mode)
+        guard = adapter.mayDelete = _DeletionGuard(engine)
+        try:
+            stats = _attempt(engine, adapter, login, mode)
+            if guard.question:
+                _tell(engine, stats)
+            if guard.allowed():
+                stats = _attempt(engine, adapter, login, mode)
+        finally:
+            engine.progress.close()
+        for row in stats.values():
+            row.mode = mode if row.mode is None else row.mode
+        with engine.work():
+            engine.fire('sync.term', adapter, stats)
+        login.remember()
+    _tell(engine, stats)
+    return exit_code_of(stats)
+
+
+class _Login:
+    """The server, the user name and the password; asked for where they are missing."""
+
+    def __init__(self, engine: CommandLineSyncEngine) -> None:
+        self.engine = engine
+        chosen = engine.options
+        self.store = passwords.PasswordStore(str(engine.dataDir), engine.appLabel)
+        self._keep = False
+        if not chosen.remote:
+            self._ask_server()
+        self.url: str = chosen.remote
+        self.username: str | None = chosen.username
+        if self.username is None and 'password' in engine.said and chosen.password is not None:
+            raise errors.UsageError('--password needs --username')
+        self.password = self._password()
+
+    def _ask_server(self) -> None:
+        chosen = self.engine.options
+        if not passwords.on_terminal():
+            raise errors.UsageError(
+                f'no server is known for {self.engine.place} yet: say which one with --remote URL'
+            )
+        url = passwords.ask('SyncML remote URL: ').strip()
+        try:
+            chosen.remote = options.read_url(url)
+        except Exception as error:
+            raise errors.UsageError(str(error)) from None
+        if chosen.username is None and not chosen.noUsername:
+            prompt = 'SyncML remote username (leave empty if none): '
+            chosen.username = passwords.ask(prompt).strip() or None
+        self.engine.save()
+
+    def _password(self) -> str | None:
+        if self.username is None:
+            return None
+        chosen = self.engine.options
+        password = passwords.given(chosen, self.engine.appLabel)
+        if password is not None:
+            self._keep = chosen.password is not None
+            return password
+        password = self.store.get(self.url, self.username)
+        if password is not None:
+            return password
+        if not passwords.on_terminal():
+            variable = passwords.variable(self.engine.appLabel)
+            raise errors.InvalidCredentials(
+                f'the password of --username {printable(self.username)} is missing: '
+                f'give --password-file FILE, or set {variable}'
+            )
+        return self._ask_password()
+
+    def _ask_password(self) -> str:
+        self._keep = True
+        return passwords.ask('SyncML remote password: ', secret=True)
+
+    def again(self) -> bool:
+        """Ask for the password again, if there is somebody to ask; return whether there was."""
+        if self.username is None or not passwords.on_terminal():
+            return False
+        self.engine.progress.close()
+        print(f'{self.url} does not accept this password.', file=self.engine.stderr)
+        self.password = self._ask_password()
+        return True
+
+    def remember(self) -> None:
+        """Keep a password that worked, if it was typed."""
+        if self._keep and self.username is not None and self.password is not None:
+            self.store.set(self.url, self.username, self.password)
+
+    def parts(self) -> tuple[str, str | None, str | None]:
+        """Return URL, user name and password."""
+        return self.url, self.username, self.password
+
+
+def join_peer(
+    context: Any, adapter: Any, url: str, username: str | None, password: str | None
+) -> None:
+    """Make the server at *url* the peer of *adapter*, be it known from before or new."""
+    auth = NAMESPACE_AUTH_BASIC if username is not None else None
+    adapter.peer = context.RemoteAdapter(url=url, auth=auth, username=username, password=password)
+
+
+def _adapter(engine: CommandLineSyncEngine, login: _Login) -> Any:
+    with engine.work():
+        return engine.makeAdapter(login.parts())
+
+
+def _attempt(engine: CommandLineSyncEngine, adapter: Any, login: _Login, mode: Any) -> Any:
+    try:
+        return _guarded(engine, lambda: _sync(engine, adapter, mode))
+    except errors.InvalidCredentials:
+        if not login.again():
+            raise
+        adapter.peer.password = login.password
+        return _guarded(engine, lambda: _sync(engine, adapter, mode))
+
+
+def _sync(engine: CommandLineSyncEngine, adapter: Any, mode: Any) -> Any:
+    uri = engine.options.remoteUri
+    adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
+    adapter.allowDeletions = engine.options.allowDeletions
+    adapter.onProgress = lambda sent, received: engine.progress('synchronising', sent + received)
+    transport = engine.makeTransport()
+    try:
+        return adapter.sync(mode=mode, transport=transport)
+    finally:
+        transport.close()
+
+
+class _DeletionGuard:
+    """Asked by the adapter before it deletes unusually many items here.
+
+    Nobody is asked while the session goes on, as others may be waiting for the database: what
+    is past the limit is put off, and asked about when the session has ended.
+    """
+
+    def __init__(self, engine: CommandLineSyncEngine) -> None:
+        self.engine = engine
+        self.question = ''
+
+    def __call__(self, count: int, total: int) -> bool:
+        if self.engine.options.allowDeletions:
+            return True
+        if not self.question:
+            noun = plural(total, self.engine.itemNoun)
+            self.question = f'The server wants {count} or more of the {noun} here deleted.'
+        return False
+
+    def allowed(self) -> bool:
+        """Return whether somebody agrees to the deletions that were put off."""
+        if not self.question:
+            return False
+        self.engine.progress.close()
+        if not _yes(self.engine, f'{self.question} Go on?'):
+            raise errors.TooManyDeletions(f'{self.question} The others were kept')
+        self.engine.options.allowDeletions = True
+        return True
+
+
+def _guarded(engine: CommandLineSyncEngine, action: Callable[[], _Result]) -> _Result:
+    """Do *action*; when a guard against loss stops it, ask, and do it again after a yes."""
+    try:
+        return action()
+    except (errors.TooManyDeletions, errors.StoreEmpty) as error:
+        engine.progress.close()
+        if engine.options.allowDeletions or not _yes(engine, f'{error} Go on all the same?'):
+            raise
+        engine.options.allowDeletions = True
+        return action()
+
+
+def _yes(engine: CommandLineSyncEngine, question: str) -> bool:
+    if engine.options.yes:
+        return True
+    return passwords.on_terminal() and passwords.confirm(printable(question))
+
+
+def _show_losses(engine: CommandLineSyncEngine, adapter: Any, url: str) -> None:
+    """Say what a mode that replaces one side will replace; ask, if there is somebody to ask."""
+    with engine.work():
+        here = sum(store.itemCount() for store in adapter.stores.values())
+    counted, where = plural(here, engine.itemNoun), printable(url)
+    if engine.options.mode == 'pull-over':
+        text = f'{counted} here will be replaced with what {where} has'
+        text += '; what goes is kept in the trash.'
+    else:
+        with engine.work():
+            bound = [store.peer for store in adapter.stores.values()]
+            there = sum(store.binding.knownCount() for store in bound if store is not None)
+        had = f' ({plural(there, engine.itemNoun)} the last time)' if there else ''
+        text = f'Everything that {where} has{had} will be replaced with the {counted} from here.'
+    if not engine.options.quiet:
+        print(text, file=engine.stderr)
+    ask = not engine.options.yes and passwords.on_terminal()
+    if ask and not passwords.confirm('Go on?'):
+        raise errors.RefusedError('nothing was done')
+
+
+def _tell(engine: CommandLineSyncEngine, stats: Any) -> None:
+    if engine.options.json:
+        code = int(exit_code_of(stats))
+        write_json({'stats': stats_as_json(stats), 'exitCode': code}, engine.stdout)
+        return
+    if not engine.options.quiet:
+        describeStats(stats, engine.stdout, title='Synchronization Summary')
+    write_trouble(stats, engine.stderr)

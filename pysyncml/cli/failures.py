@@ -1,0 +1,77 @@
+"""How an error is told to people: one clear line, what to do, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+
+from pysyncml import errors
+from pysyncml.cli.report import printable
+from pysyncml.constants import ExitCode
+
+
+class Locked(errors.SyncmlError):
+    """Another program is working on the same directory."""
+
+    exit_code = ExitCode.LOCKED
+
+
+# what to do, unless the message says it already: (class, option the hint is about, hint)
+_HINTS: tuple[tuple[type[Exception], str, str], ...] = (
+    (
+        errors.TooManyDeletions,
+        '--allow-deletions',
+        'If this is what you want, run again with --allow-deletions.',
+    ),
+    (
+        errors.StoreEmpty,
+        '--allow-deletions',
+        'If everything was deleted on purpose, run again with --allow-deletions.',
+    ),
+    (
+        errors.MissingCredentials,
+        '--username',
+        'Run again with --username, and --password-file or the prompt for the password.',
+    ),
+    (
+        errors.InvalidCredentials,
+        '--username',
+        'Check --username and the password (--password-file, or the prompt).',
+    ),
+)
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """Return the line that says what went wrong, and the exit code that goes with it."""
+    if isinstance(error, KeyboardInterrupt):
+        text = 'interrupted; what was done so far is kept, run again to go on'
+        return text, ExitCode.INTERRUPTED
+    if isinstance(error, errors.SyncmlError):
+        text = str(error) or (type(error).__doc__ or type(error).__name__).strip()
+        return _one_line(_with_hint(error, text)), int(error.exit_code)
+    if isinstance(error, OSError):
+        return _one_line(_system(error)), ExitCode.FAILED
+    if type(error).__module__.startswith('sqlalchemy'):
+        reason = getattr(error, 'orig', None) or error
+        return _one_line(f'the state database cannot be used: {reason}'), ExitCode.FAILED
+    text = f'internal error: {type(error).__name__}: {error}'
+    return _one_line(text) + ' (run again with -vvv to see where)', ExitCode.FAILED
+
+
+def _with_hint(error: Exception, text: str) -> str:
+    for kind, option, hint in _HINTS:
+        if isinstance(error, kind) and option not in text:
+            return f'{text.rstrip(".")}. {hint}'
+    return text
+
+
+def _system(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    if error.filename is not None:
+        what = f'{error.filename}: {what}'
+    if error.errno == errno.ENOSPC:
+        what += '. Free some space, then run again: nothing was lost'
+    return what
+
+
+def _one_line(text: str) -> str:
+    return printable(' '.join(text.split()))

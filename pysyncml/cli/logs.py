@@ -1,0 +1,87 @@
+"""What goes to the log, how it looks, and how much of it is shown."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+from pysyncml.errors import UsageError
+
+log = logging.getLogger('pysyncml.cli')
+
+_MARKS = {
+    logging.DEBUG: '[  ]',
+    logging.INFO: '[--]',
+    logging.WARNING: '[++]',
+    logging.ERROR: '[**]',
+    logging.CRITICAL: '[**]',
+}
+
+# libraries whose own chatter is only of interest at the highest level
+_LIBRARIES = ('sqlalchemy', 'urllib3', 'requests', 'cheroot', 'filelock', 'keyring', 'asyncio')
+
+
+class LogFormatter(logging.Formatter):
+    """Write a mark and the level before every line, several lines of one message included.
+
+    ``[--] INFO: text``, with *logger* ``[--] INFO|name: text``, with *stamp* the time in front.
+    """
+
+    def __init__(self, *, logger: bool = False, stamp: bool = False) -> None:
+        super().__init__()
+        self.logger = logger
+        self.stamp = stamp
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of *record*, with its traceback if it has one."""
+        mark = _MARKS.get(record.levelno, '[**]' if record.levelno > logging.INFO else '[  ]')
+        name = f'|{record.name}' if self.logger else ''
+        stamp = self.formatTime(record, '%Y-%m-%d %H:%M:%S') + ' ' if self.stamp else ''
+        prefix = f'{stamp}{mark} {record.levelname}{name}: '
+        lines = super().format(record).splitlines() or ['']
+        return '\n'.join(prefix + line for line in lines)
+
+
+def set_up_logging(options: Any, stream: TextIO | None = None) -> list[logging.Handler]:
+    """Show as much as the options ask for; return the handlers, for :func:`stop_logging`.
+
+    On *stream* (default: stderr): warnings; with ``-v`` what is being done, ``-vv`` with the
+    names of the loggers, ``-vvv`` every detail and tracebacks, ``-vvvv`` the libraries too;
+    ``--quiet`` errors only. A log file gets what ``-v`` shows, at least.
+    """
+    verbose = options.verbose or 0
+    level = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}.get(verbose, logging.DEBUG)
+    if options.quiet and not verbose:
+        level = logging.ERROR
+    shown = logging.StreamHandler(stream or sys.stderr)
+    shown.setLevel(level)
+    shown.setFormatter(LogFormatter(logger=verbose >= 2))
+    handlers: list[logging.Handler] = [shown]
+    if options.logFile:
+        handlers.append(_file(options.logFile, min(level, logging.INFO)))
+    root = logging.getLogger()
+    root.setLevel(min(handler.level for handler in handlers))
+    for handler in handlers:
+        root.addHandler(handler)
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET if verbose >= 4 else logging.WARNING)
+    return handlers
+
+
+def _file(path: str, level: int) -> logging.Handler:
+    try:
+        handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
+    except OSError as error:
+        raise UsageError(f'cannot write the log file "{path}": {error.strerror}') from error
+    handler.setLevel(level)
+    handler.setFormatter(LogFormatter(logger=True, stamp=True))
+    return handler
+
+
+def stop_logging(handlers: list[logging.Handler]) -> None:
+    """Take the handlers off again and close their files."""
+    root = logging.getLogger()
+    for handler in handlers:
+        root.removeHandler(handler)
+        handler.close()

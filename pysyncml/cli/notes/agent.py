@@ -1,0 +1,455 @@
+"""The glue between the notes in a directory and the framework."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pysyncml
+from pysyncml.cli.notes.index import NoteIndex, NoteRow
+from pysyncml.cli.notes.places import Places
+from pysyncml.cli.notes.scan import Scan
+from pysyncml.storage import (
+    DirectoryStorage,
+    conflict_name,
+    is_racy,
+    local_name,
+    stamp,
+)
+
+log = logging.getLogger('pysyncml.cli')
+
+_MODIFIED = 'Modified'  # the extension in which notes tell when they were changed
+_BASE_LIMIT = 1 << 20  # bytes of a text whose last version is worth keeping for merges
+_NOT_IN_NAMES = re.compile(r'[^\w,+=!@#$%^&() -]+')
+
+
+class Note(pysyncml.NoteItem):
+    """A note whose body is read when it is wanted."""
+
+    #: whether the peer gave the note a name, rather than we made one from its first line
+    named = True
+    #: when the note was changed, in seconds since 1970, if its sender told
+    modified: float | None = None
+    sha256: str | None = None
+
+    def __init__(self, *args: Any, reader: Any = None, **values: Any) -> None:
+        self._reader = reader
+        self._body: bytes | None = None
+        super().__init__(*args, **values)
+
+    @property
+    def body(self) -> Any:
+        """The content, in bytes."""
+        if self._body is None and self._reader is not None:
+            self._body = self._reader()
+        return self._body
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        self._body = value
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the body."""
+        if self.sha256 is None:
+            self.sha256 = hashlib.sha256(self.body or b'').hexdigest()
+        return self.sha256
+
+
+class Desk:
+    """What is done to notes in one unit of work: rows, and files that follow after the commit."""
+
+    def __init__(self, agent: NotesAgent, work: Any) -> None:
+        self.agent = agent
+        self.work = work
+        self.storage = agent.storage
+        self.name = 'notes'
+        self.index = NoteIndex(agent.engine.model, work.connection)
+        self.batch = self.storage.batch()
+        self.bodies: dict[str, bytes] = {}  # staged and not published yet
+        self.places = Places(self)
+        self.outcomes: list[Any] = []
+
+    # --- taking part in the commit ------------------------------------------------------------
+
+    def prepare(self) -> list[str]:
+        """Make the staged bodies durable; see :class:`~pysyncml.state.work.Publisher`."""
+        self.places.settle()
+        self.index.flush()
+        return list(self.batch.prepare())
+
+    def publish(self, lines: list[str]) -> None:
+        """Put the files in their places."""
+        self.outcomes = self.storage.publish(lines)
+
+    def settle(self, work: Any) -> list[str]:
+        """Write down where the files lie now; return the lines that are done."""
+        index = NoteIndex(self.agent.engine.model, work.connection)
+        index.prefetch(outcome.item_id for outcome in self.outcomes)
+        now = self.storage.fs_now()
+        done = []
+        for outcome in self.outcomes:
+            if not outcome.ok:
+                self.agent.trouble(f'a note could not be put in its place: {outcome.error}')
+                continue
+            done.append(outcome.line)
+            row = index.get(outcome.item_id)
+            if row is not None:
+                # a file that somebody has touched meanwhile is looked at by the next scan
+                row.path, row.stamp = outcome.key or row.path, b''
+                if outcome.stat is not None:
+                    take_stat(row, outcome.stat, now)
+                index.put(row)
+            if outcome.displaced is not None:
+                self.agent.trouble(
+                    f'"{outcome.key}" was changed here while it was synchronised: '
+                    f'the other version is "{outcome.displaced}"'
+                )
+        index.flush()
+        return done
+
+
+def take_stat(row: NoteRow, stat: os.stat_result, now: int) -> None:
+    """Remember by what the file of *row* can be recognised as unchanged."""
+    row.inode = stat.st_ino
+    row.stamp = b'' if is_racy(stat, now) else stamp(stat)
+    if row.lastmod is None:
+        row.lastmod = stat.st_mtime
+
+
+class NotesAgent(pysyncml.BaseNoteAgent):
+    """Keep each note in a file of the engine's directory.
+
+    Args:
+        engine: the program; its ``rootDir`` is where the notes are.
+    """
+
+    reportsChanges = True
+    transactional = False  # rows and files are gathered, and written at the end
+
+    def __init__(self, engine: Any, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.engine = engine
+        self.mfactory = pysyncml.CompositeMergerFactory(
+            mergers={'body': pysyncml.TextMergerFactory()}
+        )
+        self.contentTypes = [
+            pysyncml.ContentTypeInfo(pysyncml.TYPE_SIF_NOTE, '1.1', preferred=True),
+            pysyncml.ContentTypeInfo(pysyncml.TYPE_SIF_NOTE, '1.0'),
+            pysyncml.ContentTypeInfo(pysyncml.TYPE_TEXT_PLAIN, ['1.1', '1.0']),
+        ]
+        self.unfinished: set[str] = set()  # notes whose files could not be put in place
+        self._storage: DirectoryStorage | None = None
+        self._desk: Desk | None = None
+        self._folds: bool | None = None
+
+    # --- the directory ------------------------------------------------------------------------
+
+    @property
+    def storage(self) -> DirectoryStorage:
+        """The directory the notes are in."""
+        if self._storage is None:
+            self._storage = DirectoryStorage(self.engine.rootDir, self.engine.syncSubdir)
+        return self._storage
+
+    def full(self, path: str) -> str:
+        """Return the path of a note on this system."""
+        return os.path.join(self.engine.rootDir, *path.split('/'))
+
+    def fold(self, path: str) -> str:
+        """Return what is equal for all paths that mean the same file here."""
+        if self._folds is None:
+            folder = os.path.join(self.engine.rootDir, self.engine.syncSubdir)
+            self._folds = os.path.exists(os.path.dirname(folder) + '/' + _swapped(folder))
+        return path.casefold() if self._folds else path
+
+    @property
+    def desk(self) -> Desk:
+        """What is being done in the current unit of work."""
+        work = self.engine.context.currentWork
+        if work is None:
+            raise pysyncml.LogicalError('notes can only be reached inside a unit of work')
+        if self._desk is None or self._desk.work is not work:
+            self._desk = Desk(self, work)
+            work.publishers.append(self._desk)
+        return self._desk
+
+    def trouble(self, text: str) -> None:
+        """Tell people of something that did not stop the rest."""
+        log.warning('%s', text)
+
+    def scan(self, store: Any) -> None:
+        """Find out what changed in the directory, and register it with *store*."""
+        Scan(self, store).run()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _row(self, item_id: str) -> NoteRow:
+        row = self.desk.index.get(item_id)
+        if row is None:
+            raise pysyncml.InvalidItem(f'there is no note with the id "{item_id}"')
+        return row
+
+    def _note(self, row: NoteRow) -> Note:
+        note = Note(name=row.name, reader=lambda: self._read(row))
+        note.id, note.modified, note.sha256 = row.id, row.lastmod, row.sha256
+        note.extensions = row.extensions or {}
+        return note
+
+    def _read(self, row: NoteRow) -> bytes:
+        """Return the content of a note as the index knows it; anything else is left for later."""
+        staged = self.desk.bodies.get(row.id)
+        if staged is not None:
+            return staged
+        body, _ = self.storage.read(row.path)
+        if hashlib.sha256(body).hexdigest() != row.sha256:
+            raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
+        return bytes(body)
+
+    def prefetchItems(self, itemIDs: list[str]) -> None:
+        """Load the rows of these notes at once."""
+        self.desk.index.prefetch(itemIDs)
+
+    def allItemIDs(self) -> list[str]:
+        """Return the ids of all notes."""
+        return self.desk.index.ids()
+
+    def getAllItems(self) -> Any:
+        """Yield all notes; bodies are read when they are wanted."""
+        for row in self.desk.index:
+            yield self._note(row)
+
+    def getItem(self, itemID: str) -> Note:
+        """Return the note with this id."""
+        return self._note(self._row(itemID))
+
+    def describeItem(self, itemID: str) -> str:
+        """Return a note's name for people."""
+        row = self.desk.index.get(itemID)
+        return f'Note "{row.name}"' if row is not None else f'Item ID {itemID}'
+
+    def modifiedTime(self, itemID: str) -> float | None:
+        """Return when a note was last changed."""
+        return self._row(itemID).lastmod
+
+    def fingerprint(self, item: Any) -> str | None:
+        """Return what is equal for notes of equal name and content."""
+        text = '\0'.join([item.name or '', item.digest, repr(sorted(item.extensions.items()))])
+        return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+
+    # --- to and from bytes --------------------------------------------------------------------
+
+    def dumpItem(
+        self, item: Any, stream: Any, contentType: str | None = None, version: str | None = None
+    ) -> Any:
+        """Write a note, with the time of its last change."""
+        modified = getattr(item, 'modified', None)
+        if modified is not None:
+            item.extensions = {**item.extensions, _MODIFIED: [_iso(modified)]}
+        return super().dumpItem(item, stream, contentType, version)
+
+    def loadItem(
+        self, stream: Any, contentType: str | None = None, version: str | None = None
+    ) -> Note:
+        """Return the note that a peer sent."""
+        loaded = pysyncml.NoteItem.load(stream, contentType, version)
+        note = Note(name=loaded.name, body=loaded.body or b'')
+        note.extensions = dict(loaded.extensions)
+        note.modified = _seconds((note.extensions.pop(_MODIFIED, None) or [''])[0])
+        if contentType == pysyncml.TYPE_TEXT_PLAIN or not loaded.name:
+            note.named = False
+            title = loaded.name or pysyncml.NoteItem.loads(note.body, 'text/plain').name or ''
+            note.name = _made_name(title)
+        return note
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def addItem(self, item: Any) -> Any:
+        """Keep a new note, under another name if its own is taken."""
+        name = local_name(item.name)
+        desk = self.desk
+        path = desk.places.find(name)
+        body = item.body if item.body is not None else b''
+        digest = hashlib.sha256(body).hexdigest()
+        row = NoteRow(pysyncml.newID(), name, path, digest, lastmod=item.modified)
+        row.extensions = dict(item.extensions)
+        self._stage(row, body, path)
+        desk.places.claim(row, path)
+        desk.index.put(row)
+        self._keep_base(row, body)
+        item.id, item.name = row.id, row.name
+        return item
+
+    def replaceItem(self, item: Any, reportChanges: bool) -> str | None:
+        """Keep a new version of a note; return how to get back to the one before."""
+        row = self._row(item.id)
+        name = local_name(item.name) if item.named else row.name
+        body = item.body if item.body is not None else b''
+        digest = hashlib.sha256(body).hexdigest()
+        expected = self._expected(row)
+        old_name = row.name
+        old_body = self._old_body(row) if reportChanges and digest != row.sha256 else None
+        path = self.desk.places.find(name, row) if name != row.name else row.path
+        if digest != row.sha256 or expected is None:
+            self._stage(row, body, path, expected)
+        elif path != row.path:
+            self.desk.batch.move(row.id, row.path, path, expect=expected)
+        self.desk.places.claim(row, path)
+        row.name = name
+        row.path, row.sha256, row.stamp = path, digest, b''
+        if item.extensions or item.named:
+            row.extensions = dict(item.extensions)
+        row.lastmod = item.modified if item.modified is not None else row.lastmod
+        self.desk.index.put(row)
+        self._keep_base(row, body)
+        item.name = row.name
+        if not reportChanges:
+            return None
+        return self.spec(old_name, row.name, old_body, body if old_body is not None else None)
+
+    def deleteItem(self, itemID: str) -> None:
+        """Put a note into the trash."""
+        row = self._row(itemID)
+        expected = self._expected(row)
+        if expected is not None:
+            self.desk.batch.delete(row.id, row.path, expect=expected)
+        self.desk.places.leave(row)
+        self.desk.bodies.pop(row.id, None)
+        self.desk.index.remove(row.id)
+
+    def settleItems(self) -> Iterator[tuple[str, str | None]]:
+        """The peer has sent all it has: give notes whose names are taken another one for good.
+
+        That is for the server to decide; a client leaves it to its server.
+        """
+        if not self.engine.isServer:
+            return
+        places = self.desk.places
+        places.settle()
+        for row in places.waiting():
+            yield row.id, places.give_in(row)
+
+    def _stage(self, row: NoteRow, body: bytes, path: str, expected: bytes | None = None) -> None:
+        token = self.desk.batch.stage(body)
+        source = row.path if expected is not None else None
+        self.desk.batch.write(row.id, path, token, source=source, expect=expected)
+        self.desk.bodies[row.id] = body
+
+    def _expected(self, row: NoteRow) -> bytes | None:
+        """Return the stamp of the file of *row*, after making sure that it is what we know.
+
+        ``None`` if there is no file.
+
+        Raises:
+            ItemBusy: somebody has changed it since we looked.
+        """
+        if row.id in self.desk.bodies:
+            return row.stamp
+        stat = self.storage.stat(row.path)
+        if stat is None:
+            return None
+        now = stamp(stat)
+        if now != row.stamp:
+            digest, stat = self.storage.hash(row.path)
+            if digest != row.sha256:
+                raise pysyncml.ItemBusy(f'"{row.name}" has just been changed here')
+            now = stamp(stat)
+        return bytes(now)
+
+    def _old_body(self, row: NoteRow) -> bytes | None:
+        try:
+            return self._read(row)
+        except (pysyncml.SyncmlError, OSError):
+            return None
+
+    def _keep_base(self, row: NoteRow, body: bytes) -> None:
+        if self.engine.isServer:
+            self.desk.index.set_base(row.id, body if is_text(body) else None)
+
+    def spec(
+        self, old_name: str, new_name: str, old_body: bytes | None, new_body: bytes | None
+    ) -> str:
+        """Return the way back from a new name and body to the old ones."""
+        merger = self.mfactory.newMerger()
+        if old_name != new_name:
+            merger.pushChange('name', old_name, new_name)
+        if old_body is not None and new_body is not None:
+            merger.pushChange('body', old_body, new_body)
+        return str(merger.getChangeSpec())
+
+    # --- slow syncs and conflicts -------------------------------------------------------------
+
+    def isSameItem(self, itemID: str, item: Any) -> bool:
+        """Return whether a note of ours has the name and the content of *item*."""
+        row = self._row(itemID)
+        if row.sha256 != item.digest:
+            return False
+        return not item.named or (
+            row.name == item.name and (row.extensions or {}) == item.extensions
+        )
+
+    def matchItem(self, item: Any) -> Note | None:
+        """Return our note of the same name; for a peer that sends no names, of the same content."""
+        if item.named:
+            rows = self.desk.index.named(item.name)
+        else:
+            rows = self.desk.index.with_content(item.digest)
+        rows.sort(key=lambda row: row.sha256 != item.digest)
+        return self._note(rows[0]) if rows else None
+
+    def mergeItems(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
+        """Merge what a peer sent with ours: the body line by line, and the name by itself."""
+        if changeSpec is None:
+            raise pysyncml.ConflictError(f'{localItem} was changed on both sides')
+        if not remoteItem.named:
+            remoteItem.name = localItem.name
+        if b'\0' in localItem.body or b'\0' in remoteItem.body:
+            raise pysyncml.ConflictError(f'{localItem} is no text')
+        remoteItem.sha256 = None
+        return super().mergeItems(localItem, remoteItem, changeSpec)
+
+    def conflictItem(self, item: Any, label: str) -> Any:
+        """Return the loser of a conflict as a note of its own."""
+        item.id = None
+        item.name = conflict_name(item.name, label)
+        item.named = True
+        return item
+
+    def discardItem(self, item: Any, label: str) -> None:
+        """Keep the loser of a conflict in the trash."""
+        self.storage.trash.keep(item.name, item.body)
+
+
+def is_text(body: bytes) -> bool:
+    """Return whether a body can be merged line by line, and is not too large for that."""
+    return len(body) <= _BASE_LIMIT and b'\0' not in body
+
+
+def _made_name(title: str) -> str:
+    """Return a file name for a note that came without one."""
+    plain = re.sub(r'\s+', '_', _NOT_IN_NAMES.sub('', title).strip())
+    while len(plain.encode()) > 200:
+        plain = plain[:-1]
+    return (plain or 'note') + '.txt'
+
+
+def _iso(when: float) -> str:
+    return time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(max(0.0, min(when, 253402300799.0))))
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(calendar.timegm(time.strptime(text, '%Y%m%dT%H%M%SZ')))
+    except ValueError:
+        return None
+
+
+def _swapped(folder: str) -> str:
+    return os.path.basename(folder).swapcase()

@@ -1,0 +1,267 @@
+"""What is remembered of each note: the tables of sync-notes, and quick ways to ask them.
+
+One row for each note: its *name*, which is what devices agree on; its *path*, which is where it
+lies here (another one only while something else is in the way); what its content was, and by
+what the file can be recognised as unchanged. Beside it, on a server, the text that was last seen,
+so that an edit made in the directory can be told apart line by line.
+
+Rows go through SQLAlchemy's Core and in bulk: there may be a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import bindparam, func, select
+
+import pysyncml
+
+_CHUNK = 500
+
+
+@dataclass(slots=True)
+class NoteRow:
+    """One note. ``stamp`` is empty when the file must be read to be known."""
+
+    id: str
+    name: str
+    path: str
+    sha256: str
+    inode: int | None = None
+    stamp: bytes = b''
+    lastmod: float | None = None  # seconds since 1970
+    extensions: dict[str, list[str]] | None = None
+    stored: bool = False
+
+
+def make_models(model: Any) -> None:
+    """Add the tables of sync-notes to the engine's *model*: ``NoteItem`` and ``NoteBase``."""
+
+    class NoteItem(model.DatabaseObject, pysyncml.NoteItem):
+        """A note in the index."""
+
+        name = sqlalchemy.Column(sqlalchemy.String, index=True)
+        path = sqlalchemy.Column(sqlalchemy.String, index=True)
+        sha256 = sqlalchemy.Column(sqlalchemy.String(64))
+        inode = sqlalchemy.Column(sqlalchemy.BigInteger)
+        stamp = sqlalchemy.Column(sqlalchemy.LargeBinary)
+        lastmod = sqlalchemy.Column(sqlalchemy.Float)
+        fields_ = sqlalchemy.Column('extensions', sqlalchemy.JSON)
+
+    class NoteBase(model.DatabaseObject):
+        """The text of a note as it was last seen, compressed."""
+
+        body = sqlalchemy.Column(sqlalchemy.LargeBinary)
+
+    model.NoteItem = NoteItem
+    model.NoteBase = NoteBase
+
+
+class NoteIndex:
+    """The rows of all notes, on one connection. Writes are gathered until :meth:`flush`."""
+
+    def __init__(self, model: Any, connection: Any) -> None:
+        self._table = model.NoteItem.__table__
+        self._bases = model.NoteBase.__table__
+        self._connection = connection
+        self._rows: dict[str, NoteRow | None] = {}
+        self._dirty: set[str] = set()
+        self._removed: set[str] = set()
+        self._new_bases: dict[str, bytes | None] = {}
+        self._new_names: dict[str, set[str]] = {}
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def stamps(self) -> dict[str, bytes]:
+        """Return the stamp of every path."""
+        self.flush()
+        table = self._table
+        query = select(table.c.path, table.c.stamp)
+        return {_decode(path): stamp or b'' for path, stamp in self._connection.execute(query)}
+
+    def count(self) -> int:
+        """Return how many notes there are."""
+        self.flush()
+        query = select(func.count()).select_from(self._table)
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all notes."""
+        self.flush()
+        return list(self._connection.execute(select(self._table.c.id)).scalars())
+
+    def get(self, item_id: str) -> NoteRow | None:
+        """Return the note with this id."""
+        if item_id not in self._rows:
+            found = {row.id: row for row in self._select(self._table.c.id == item_id)}
+            self._rows.setdefault(item_id, found.get(item_id))
+        return self._rows[item_id]
+
+    def prefetch(self, item_ids: Iterable[str]) -> None:
+        """Load the notes with these ids at once."""
+        wanted = [item_id for item_id in item_ids if item_id not in self._rows]
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            found = {row.id: row for row in self._select(self._table.c.id.in_(chunk))}
+            for item_id in chunk:
+                self._rows.setdefault(item_id, found.get(item_id))
+
+    def at(self, paths: Iterable[str]) -> list[NoteRow]:
+        """Return the notes that lie at these paths."""
+        self.flush()
+        paths = [_encode(path) for path in paths]
+        rows: list[NoteRow] = []
+        for start in range(0, len(paths), _CHUNK):
+            rows += self._select(self._table.c.path.in_(paths[start : start + _CHUNK]))
+        return rows
+
+    def named(self, name: str) -> list[NoteRow]:
+        """Return the notes devices know by this name; more than one only while names clash."""
+        rows = {row.id: row for row in self._select(self._table.c.name == _encode(name))}
+        for item_id in self._new_names.get(name, ()):
+            row = self._rows.get(item_id)
+            if row is not None:
+                rows[item_id] = row
+        return [row for row in rows.values() if row.name == name]
+
+    def with_content(self, sha256: str) -> list[NoteRow]:
+        """Return the notes whose content has this digest."""
+        self.flush()
+        return self._select(self._table.c.sha256 == sha256)
+
+    def misplaced(self) -> list[NoteRow]:
+        """Return the notes that do not lie where their names say."""
+        self.flush()
+        return self._select(self._table.c.path != self._table.c.name)
+
+    def _select(self, where: Any) -> list[NoteRow]:
+        table = self._table
+        columns = [table.c[name] for name in ('id', 'name', 'path', 'sha256', 'inode', 'stamp')]
+        query = select(*columns, table.c.lastmod, table.c.extensions).where(where)
+        rows = []
+        for values in self._connection.execute(query):
+            row = self._rows.get(values.id)
+            if row is None and values.id not in self._removed:
+                row = NoteRow(*values)
+                row.stored = True
+                row.name, row.path = _decode(row.name), _decode(row.path)
+                row.stamp = row.stamp or b''
+                self._rows[row.id] = row
+            if row is not None:
+                rows.append(row)
+        return rows
+
+    def base(self, item_id: str) -> bytes | None:
+        """Return the text of a note as it was last seen."""
+        if item_id in self._new_bases:
+            return self._new_bases[item_id]
+        bases = self._bases
+        query = select(bases.c.body).where(bases.c.id == item_id)
+        packed = self._connection.execute(query).scalar()
+        return None if packed is None else zlib.decompress(packed)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def put(self, row: NoteRow) -> None:
+        """Remember a note."""
+        self._rows[row.id] = row
+        self._new_names.setdefault(row.name, set()).add(row.id)
+        self._dirty.add(row.id)
+        self._removed.discard(row.id)
+
+    def remove(self, item_id: str) -> None:
+        """Forget a note."""
+        row = self.get(item_id)
+        self._rows[item_id] = None
+        self._dirty.discard(item_id)
+        self._new_bases[item_id] = None
+        if row is not None and row.stored:
+            self._removed.add(item_id)
+
+    def set_base(self, item_id: str, body: bytes | None) -> None:
+        """Remember the text of a note; ``None`` forgets it."""
+        self._new_bases[item_id] = body
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        if self._removed:
+            self._delete(self._table, self._removed)
+            self._removed.clear()
+        if self._new_bases:
+            self._write_bases()
+        rows = [self._rows[item_id] for item_id in self._dirty]
+        self._dirty.clear()
+        self._new_names.clear()
+        fresh = [_values(row) for row in rows if row is not None and not row.stored]
+        stored = [_values(row) for row in rows if row is not None and row.stored]
+        if fresh:
+            self._connection.execute(self._table.insert(), fresh)
+        if stored:
+            for values in stored:
+                values['b_id'] = values.pop('id')
+            where = self._table.c.id == bindparam('b_id')
+            self._connection.execute(self._table.update().where(where), stored)
+        for row in rows:
+            if row is not None:
+                row.stored = True
+
+    def _write_bases(self) -> None:
+        self._delete(self._bases, self._new_bases)
+        rows = [
+            {'id': item_id, 'body': zlib.compress(body, 1)}
+            for item_id, body in self._new_bases.items()
+            if body is not None
+        ]
+        if rows:
+            self._connection.execute(self._bases.insert(), rows)
+        self._new_bases.clear()
+
+    def _delete(self, table: Any, item_ids: Iterable[str]) -> None:
+        where = table.c.id == bindparam('b_id')
+        self._connection.execute(
+            table.delete().where(where), [{'b_id': item_id} for item_id in item_ids]
+        )
+
+    def __iter__(self) -> Iterator[NoteRow]:
+        for item_id in self.ids():
+            row = self.get(item_id)
+            if row is not None:
+                yield row
+
+
+def _values(row: NoteRow) -> dict[str, Any]:
+    return {
+        'id': row.id,
+        'name': _encode(row.name),
+        'path': _encode(row.path),
+        'sha256': row.sha256,
+        'inode': row.inode,
+        'stamp': row.stamp,
+        'lastmod': row.lastmod,
+        'extensions': row.extensions or None,
+    }
+
+
+# Names may hold bytes that are no UTF-8, as lone surrogates; a database takes text without. They
+# are written as a NUL, which no name has, and two hexadecimal digits.
+
+
+def _encode(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return ''.join(
+            f'\0{ord(char) - 0xDC00:02x}' if '\udc80' <= char <= '\udcff' else char for char in name
+        )
+    return name
+
+
+def _decode(name: str) -> str:
+    if '\0' not in name:
+        return name
+    head, *parts = name.split('\0')
+    return head + ''.join(chr(0xDC00 + int(part[:2], 16)) + part[2:] for part in parts)

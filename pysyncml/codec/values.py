@@ -1,0 +1,101 @@
+"""The small values inside elements: text, numbers, base64, and what XML can carry."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+
+from pysyncml.codec.node import Node
+from pysyncml.errors import CodecError
+
+#: What XML 1.0 has no way to write, and CR, which every XML parser turns into LF
+#: (XML 1.0 §2.2, §2.11).
+UNSAFE = re.compile('[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+
+
+def text(node: Node) -> str:
+    """Return the text of an element; blanks around it are never part of the value."""
+    content = node.text
+    if content is None:
+        return ''
+    if isinstance(content, bytes):
+        content = UNSAFE.sub('\ufffd', content.decode('utf-8', 'replace').strip())
+    return content.strip()
+
+
+def raw(node: Node) -> bytes:
+    """Return the content of an element as bytes, with every blank."""
+    content = node.text
+    if content is None:
+        return b''
+    return content if isinstance(content, bytes) else content.encode()
+
+
+def number(node: Node) -> int | None:
+    """Return the number an element holds; ``None`` if it holds none that makes sense."""
+    digits = text(node)
+    if digits.isascii() and digits.isdigit() and len(digits) <= 18:
+        return int(digits)
+    return None
+
+
+def uri(node: Node) -> str:
+    """Return the LocURI in an element, or its own text where a peer left the LocURI out."""
+    for child in node.children:
+        if child.name == 'LocURI':
+            return text(child)
+    return text(node)
+
+
+def nonce(node: Node) -> bytes:
+    """Return the bytes of a nonce: base64, whatever the Format beside it says."""
+    content = raw(node).strip()
+    decoded = unbase64(content)
+    return content if decoded is None else decoded
+
+
+def credentials(node: Node) -> str:
+    """Return the text of credentials; a digest that was sent as bare bytes becomes base64."""
+    content = node.text
+    if isinstance(content, bytes) and safe_text(content) is None:
+        return base64_text(content)
+    return text(node)
+
+
+def unbase64(content: bytes) -> bytes | None:
+    """Return what base64 *content* stands for, ``None`` if it is no base64.
+
+    Line breaks are allowed, nothing else is: a part of a longer text must not pass for a
+    whole one.
+    """
+    try:
+        return b64decode(b''.join(content.split()), validate=True)
+    except binascii.Error:
+        return None
+
+
+def base64_text(content: bytes) -> str:
+    """Return *content* as base64 in one line."""
+    return b64encode(content).decode('ascii')
+
+
+def safe_text(content: bytes) -> str | None:
+    """Return *content* as text if XML gives back exactly the same bytes, else ``None``."""
+    try:
+        decoded = content.decode('utf-8')
+    except UnicodeDecodeError:
+        return None
+    return None if UNSAFE.search(decoded) else decoded
+
+
+def embedded(content: bytes) -> Node | None:
+    """Return the XML document that *content* is, ``None`` if it is none."""
+    from pysyncml.codec import xml
+
+    if not xml.sniff(content) and not content.lstrip().startswith(b'<'):
+        return None
+    try:
+        return xml.read(content)
+    except CodecError:
+        return None

@@ -1,0 +1,336 @@
+"""One conversation: which stage each side has reached, and what still awaits an answer.
+
+A :class:`Session` turns messages into (command, what it answers) pairs and what we have to say
+into messages. It knows the order of the protocol and nothing of items, databases or networks,
+and it is a plain record between two messages: :meth:`Session.snapshot` and
+:meth:`Session.restore` take it through a database, so that a server may be restarted in the
+middle of a package (OMA-DS-Protocol 1.2, §5 and §6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pysyncml.constants import AlertCode, Role, StatusCode
+from pysyncml.errors import LocalProtocolError, RemoteProtocolError
+from pysyncml.protocol.messages import (
+    Alert,
+    Command,
+    Cred,
+    Header,
+    Item,
+    Location,
+    Message,
+    Meta,
+    Status,
+    Sync,
+)
+from pysyncml.protocol.stages import Stage, has_floor, is_legal
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What we remember of a command until its Status comes.
+
+    ``store`` is our datastore's URI, ``item`` our id of the item, ``seq`` the version of it that
+    was sent; ``deleted`` whether the version was its end, ``digest`` its fingerprint.
+    """
+
+    command: str
+    store: str = ''
+    item: str = ''
+    seq: int = 0
+    deleted: bool = False
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A command that is to be said, with what is to be remembered of it and of its children."""
+
+    command: Command
+    sent: Sent | None = None
+    children: tuple[Said, ...] = ()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one datastore has come in this session."""
+
+    store: str  # our URI
+    peer_store: str  # the peer's URI, as the peer writes it
+    binding: int
+    mode: int = 1  # SyncType
+    slow: bool = False
+    resumed: bool = False
+    our_last: str | None = None
+    our_next: str = ''
+    peer_last: str | None = None
+    peer_next: str | None = None
+    alerted: bool = False  # we have sent our Alert
+    agreed: bool = False  # the peer has sent its own
+    failed: int = 0  # the Status that ended this datastore
+    opened: bool = False  # our first Sync has been sent
+    exhausted: bool = False  # we have sent all our changes
+    cursor: int = 0  # the last change we sent
+    received: int = 0  # changes the peer sent
+    deletions: int = 0
+    consent: bool = False  # the peer's user has agreed to unusually many deletions
+    counted: int | None = None  # items here when the session began
+    withheld: list[str] = field(default_factory=list)  # items in an open conflict
+    mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Whether this datastore still takes part."""
+        return not self.failed
+
+
+class Session:
+    """One side of a conversation between a client and a server."""
+
+    def __init__(
+        self,
+        role: Role,
+        session_id: str,
+        *,
+        local: Location,
+        remote: Location,
+        version: str = '1.2',
+        cred: Cred | None = None,
+        max_msg_size: int | None = None,
+        max_obj_size: int | None = None,
+    ) -> None:
+        self.role = role
+        self.session_id = session_id
+        self.local = local
+        self.remote = remote
+        self.version = version
+        self.cred = cred
+        self.max_msg_size = max_msg_size
+        self.max_obj_size = max_obj_size
+        self.resp_uri: str | None = None
+        self.ours = Stage.SETUP
+        self.theirs = Stage.SETUP
+        self.msg_id = 0  # the last message we sent
+        self.peer_msg_id = ''  # the last message we received
+        self.peer_max_msg_size: int | None = None
+        self.peer_max_obj_size: int | None = None
+        self.number = 0  # tells this session from all others of the same peer
+        self.authenticated = False
+        self.trusted = True  # a server: later messages need no credentials
+        self.identified = False  # we have sent our device information
+        self.aborted = 0
+        self.awaiting: dict[str, Sent] = {}
+        self.datastores: dict[str, Progress] = {}
+
+    # --- listening ----------------------------------------------------------------------------
+
+    def receive(self, message: Message) -> Iterator[tuple[Command, Sent | None]]:
+        """Yield each command of *message*, a Status with what it answers.
+
+        What may not be said at this stage comes as :class:`Refused`, to be answered with the
+        Status it names.
+
+        Raises:
+            RemoteProtocolError: the message does not belong to this session.
+        """
+        header = message.header
+        if header.session_id != self.session_id:
+            raise RemoteProtocolError(
+                f'the answer belongs to session "{header.session_id}", not "{self.session_id}"'
+            )
+        if header.version != self.version:
+            raise RemoteProtocolError(
+                f'the peer changed from SyncML {self.version} to {header.version}',
+                StatusCode.PROTOCOL_VERSION_NOT_SUPPORTED,
+            )
+        self.peer_msg_id = header.msg_id
+        self.peer_max_msg_size = header.max_msg_size or self.peer_max_msg_size
+        self.peer_max_obj_size = header.max_obj_size or self.peer_max_obj_size
+        if self.role is Role.CLIENT and header.resp_uri:
+            self.resp_uri = header.resp_uri
+        for command in message.commands:
+            if isinstance(command, Status):
+                yield command, self.awaiting.pop(f'{command.msg_ref}/{command.cmd_ref}', None)
+            elif is_legal(self.role.other, self.theirs, command.name):
+                yield command, None
+            else:
+                yield Refused(command=command, status=StatusCode.COMMAND_NOT_ALLOWED), None
+        if message.final:
+            self.theirs = self.theirs.following
+
+    def status_of_header(self, message: Message, code: int, **extra: Any) -> Said:
+        """Return the Status for the header of *message*; it comes first in our answer."""
+        header = message.header
+        return Said(
+            Status(
+                msg_ref=header.msg_id,
+                cmd_ref='0',
+                cmd='SyncHdr',
+                target_refs=(header.target.uri,),
+                source_refs=(header.source.uri,),
+                code=code,
+                **extra,
+            )
+        )
+
+    def status_of(
+        self,
+        command: Command,
+        code: int,
+        *,
+        items: tuple[Item, ...] = (),
+        target: str | None = None,
+        source: str | None = None,
+    ) -> list[Said]:
+        """Return the Status for *command* of the message received last, unless it wants none.
+
+        *target* and *source* are the addresses the Status repeats.
+        """
+        if command.no_resp:
+            return []
+        status = Status(
+            msg_ref=self.peer_msg_id,
+            cmd_ref=command.cmd_id,
+            cmd=command.name,
+            target_refs=(target,) if target is not None else (),
+            source_refs=(source,) if source is not None else (),
+            code=code,
+            items=items,
+        )
+        return [Said(status)]
+
+    # --- speaking -----------------------------------------------------------------------------
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether it is our turn to speak of our stage."""
+        return has_floor(self.role, self.ours, self.theirs)
+
+    @property
+    def done(self) -> bool:
+        """Whether everything has been said, or the session was given up."""
+        return bool(self.aborted) or self.ours is self.theirs is Stage.DONE
+
+    def send(self, saids: Sequence[Said], *, final: bool) -> Message:
+        """Return the next message, with ids given to its commands and remembered.
+
+        Raises:
+            LocalProtocolError: we were about to say what may not be said now.
+        """
+        self.msg_id += 1
+        ids = _Counter()
+        commands = tuple(self._number(said, ids) for said in saids)
+        if final:
+            self.ours = self.ours.following
+        return Message(header=self._header(), commands=commands, final=final)
+
+    def _number(self, said: Said, ids: _Counter, *, nested: bool = False) -> Command:
+        if not nested and not is_legal(self.role, self.ours, said.command.name):
+            raise LocalProtocolError(
+                f'a {self.role.value} may not say {said.command.name} at stage {self.ours.name}'
+            )
+        cmd_id = ids.next()
+        if said.sent is not None:
+            self.awaiting[f'{self.msg_id}/{cmd_id}'] = said.sent
+        if isinstance(said.command, Sync):
+            children = tuple(self._number(child, ids, nested=True) for child in said.children)
+            return replace(said.command, cmd_id=cmd_id, commands=children)
+        return replace(said.command, cmd_id=cmd_id)
+
+    def _header(self) -> Header:
+        meta = None
+        if self.max_msg_size or self.max_obj_size:
+            meta = Meta(max_msg_size=self.max_msg_size, max_obj_size=self.max_obj_size)
+        return Header(
+            version=self.version,
+            dtd_version=self.version,
+            session_id=self.session_id,
+            msg_id=str(self.msg_id),
+            target=self.remote,
+            source=self.local,
+            resp_uri=self.resp_uri if self.role is Role.SERVER else None,
+            cred=None if self.authenticated else self.cred,
+            meta=meta,
+        )
+
+    def next_message(self) -> Said:
+        """Return the request to go on with the package (Alert 222)."""
+        item = Item(target=Location(self.remote.uri), source=Location(self.local.uri))
+        return Said(Alert(code=AlertCode.NEXT_MESSAGE, items=(item,)))
+
+    # --- between two messages -----------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all there is to this session as values that JSON can carry.
+
+        Credentials are left out: they are not needed again, and must not be kept.
+        """
+        state = {name: getattr(self, name) for name in _PLAIN}
+        state['role'] = self.role.value
+        state['local'] = [self.local.uri, self.local.name]
+        state['remote'] = [self.remote.uri, self.remote.name]
+        state['ours'], state['theirs'] = int(self.ours), int(self.theirs)
+        state['awaiting'] = {
+            key: list(asdict(sent).values()) for key, sent in self.awaiting.items()
+        }
+        state['datastores'] = [asdict(progress) for progress in self.datastores.values()]
+        return state
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Session:
+        """Return the session that *state*, made by :meth:`snapshot`, describes."""
+        session = cls(
+            Role(state['role']),
+            state['session_id'],
+            local=Location(*state['local']),
+            remote=Location(*state['remote']),
+        )
+        for name in _PLAIN:
+            setattr(session, name, state[name])
+        session.ours, session.theirs = Stage(state['ours']), Stage(state['theirs'])
+        session.awaiting = {key: Sent(*values) for key, values in state['awaiting'].items()}
+        session.datastores = {values['store']: Progress(**values) for values in state['datastores']}
+        return session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Command):
+    """A command of the peer's that may not be said now."""
+
+    name = 'Refused'
+    command: Command
+    status: int
+
+
+class _Counter:
+    """Command ids: they start at 1 in each message, as 0 means its header."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def next(self) -> str:
+        self.value += 1
+        return str(self.value)
+
+
+_PLAIN = (
+    'session_id',
+    'version',
+    'max_msg_size',
+    'max_obj_size',
+    'resp_uri',
+    'msg_id',
+    'peer_msg_id',
+    'peer_max_msg_size',
+    'peer_max_obj_size',
+    'number',
+    'authenticated',
+    'trusted',
+    'identified',
+    'aborted',
+)

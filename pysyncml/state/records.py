@@ -1,0 +1,140 @@
+"""Rows as plain records: devices, datastores, bindings and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, select
+
+from pysyncml.state.tables import Tables
+
+
+@dataclass(kw_only=True)
+class Record:
+    """A row of the table named ``TABLE``; ``id`` is ``None`` until it has been saved."""
+
+    TABLE: ClassVar[str] = ''
+    id: int | None = None
+
+
+@dataclass(kw_only=True)
+class DeviceRecord(Record):
+    """Ourselves (role ``''``), a server of ours, or a client of ours."""
+
+    TABLE = 'device'
+    owner: int | None = None
+    role: str = ''
+    dev_id: str = ''
+    name: str | None = None
+    url: str | None = None
+    auth: str | None = None
+    username: str | None = None
+    policy: int | None = None
+    devinf: dict[str, Any] | None = None
+    stores: list[dict[str, Any]] | None = None
+    told: str | None = None
+    sessions: int = 0
+    created: float | None = None
+    last_sync: float | None = None
+    max_msg_size: int | None = None  # bytes
+    max_obj_size: int | None = None  # bytes
+    max_guid_size: int | None = None  # bytes
+
+
+@dataclass(kw_only=True)
+class StoreRecord(Record):
+    """A datastore of a device."""
+
+    TABLE = 'datastore'
+    device_id: int = 0
+    uri: str = ''
+    display_name: str | None = None
+    content_types: list[dict[str, Any]] | None = None
+    sync_types: list[int] | None = None
+    max_guid_size: int | None = None
+    max_obj_size: int | None = None
+    policy: int | None = None
+
+
+@dataclass(kw_only=True)
+class BindingRecord(Record):
+    """One of our datastores paired with one of a peer's."""
+
+    TABLE = 'binding'
+    store_id: int = 0
+    peer_store_id: int = 0
+    our_anchor: str | None = None
+    peer_anchor: str | None = None
+    cursor: int = 0
+    last_sync: float | None = None
+
+
+@dataclass(kw_only=True)
+class SessionRecord(Record):
+    """A conversation between two messages, and the answer given last."""
+
+    TABLE = 'session'
+    device_id: int = 0
+    session_id: str = ''
+    state: dict[str, Any] = field(default_factory=dict)
+    request: str | None = None
+    answer: bytes | None = None
+    content_type: str | None = None
+    updated: float = 0.0
+
+
+R = TypeVar('R', bound=Record)
+
+
+class Records:
+    """Loads and saves records on one connection."""
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        self._connection = connection
+        self._tables = tables
+
+    def find(self, kind: type[R], **where: Any) -> list[R]:
+        """Return all records of *kind* whose columns equal *where*, oldest first."""
+        table = self._table(kind)
+        query = select(*(table.c[f.name] for f in fields(kind))).order_by(table.c.id)
+        for name, value in where.items():
+            column = table.c[name]
+            query = query.where(column.is_(None) if value is None else column == value)
+        return [kind(**row._mapping) for row in self._connection.execute(query)]
+
+    def first(self, kind: type[R], **where: Any) -> R | None:
+        """Return the oldest record of *kind* whose columns equal *where*, if there is one."""
+        return next(iter(self.find(kind, **where)), None)
+
+    def save(self, record: R) -> R:
+        """Insert or update *record*; return it with its id."""
+        table = self._table(type(record))
+        values = {f.name: getattr(record, f.name) for f in fields(record) if f.name != 'id'}
+        if record.id is None:
+            result = self._connection.execute(table.insert().values(**values))
+            key = result.inserted_primary_key
+            record.id = int(key[0]) if key else None
+        else:
+            where = table.c.id == record.id
+            self._connection.execute(table.update().where(where).values(**values))
+        return record
+
+    def delete(self, record: Record) -> None:
+        """Delete *record* and all that belongs to it."""
+        table = self._table(type(record))
+        self._delete(table, table.c.id == record.id)
+        record.id = None
+
+    def _delete(self, table: Table, where: ColumnElement[bool]) -> None:
+        # an application's database may not cascade by itself: SQLite does only where told to
+        for other in self._tables.metadata.tables.values():
+            for key in other.foreign_keys:
+                if key.column.table is table:
+                    owned = select(key.column).where(where)
+                    self._delete(other, key.parent.in_(owned))
+        self._connection.execute(table.delete().where(where))
+
+    def _table(self, kind: type[Record]) -> Table:
+        table: Table = getattr(self._tables, kind.TABLE)
+        return table

@@ -1,0 +1,174 @@
+"""The tables, all in one place.
+
+Read downwards: a *device* (ourselves or a peer) has *datastores*; one of ours and one of a peer's
+meet in a *binding*, which owns the anchors and a cursor into our datastore's log of *changes*.
+The *mapping* tells, for each item of a binding, the peer's id of it and the version the peer
+is known to have. *Revisions* tell how to get from each version of an item back to the one
+before. *Sessions* hold a conversation and the last answer; the *journal* what is to be done
+to files after a commit.
+
+Every name starts with a prefix, so that the tables can live in an application's own database.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+#: What this version of the program writes; see :mod:`pysyncml.state.database`.
+SCHEMA_VERSION = 1
+
+_Id = BigInteger().with_variant(Integer, 'sqlite')
+_CASCADE = 'CASCADE'
+
+
+class Tables:
+    """The tables under one prefix; made once for each, by :func:`tables`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.metadata = MetaData()
+        self.option = self._table(
+            'option',
+            Column('key', String(255), primary_key=True),
+            Column('value', JSON),
+        )
+        self.account = self._table(
+            'account',
+            Column('username', String(255), primary_key=True),
+            Column('password_hash', Text, nullable=False),
+        )
+        self.journal = self._table(
+            'journal',
+            Column('id', _Id, primary_key=True),
+            Column('publisher', String(255), nullable=False),
+            Column('line', Text, nullable=False),
+        )
+        self._devices()
+        self._items()
+
+    def _table(self, name: str, *columns: Any, **options: Any) -> Table:
+        return Table(f'{self.prefix}_{name}', self.metadata, *columns, **options)
+
+    def _reference(self, name: str, target: Table, **options: Any) -> Column[Any]:
+        key = ForeignKey(target.c.id, ondelete=_CASCADE)
+        return Column(name, _Id, key, **options)
+
+    def _devices(self) -> None:
+        self.device = self._table(
+            'device',
+            Column('id', _Id, primary_key=True),
+            Column('owner', Integer),
+            # '' is ourselves; 'server' and 'client' are what a peer is to us
+            Column('role', String(8), nullable=False, default=''),
+            Column('dev_id', String(255), nullable=False),
+            Column('name', Text),
+            Column('url', Text),
+            Column('auth', String(64)),
+            Column('username', String(255)),
+            Column('policy', Integer),
+            Column('devinf', JSON),  # the values of a DeviceInfo
+            Column('stores', JSON),  # the datastores a peer has announced
+            Column('told', String(64)),  # sha256 of the device information we have sent it
+            Column('sessions', Integer, nullable=False, default=0),
+            Column('created', Float),
+            Column('last_sync', Float),
+            Column('max_msg_size', Integer),
+            Column('max_obj_size', Integer),
+            Column('max_guid_size', Integer),
+            UniqueConstraint('owner', 'role', 'dev_id'),
+        )
+        self.datastore = self._table(
+            'datastore',
+            Column('id', _Id, primary_key=True),
+            self._reference('device_id', self.device, nullable=False),
+            Column('uri', Text, nullable=False),
+            Column('display_name', Text),
+            Column('content_types', JSON),
+            Column('sync_types', JSON),
+            Column('max_guid_size', Integer),
+            Column('max_obj_size', BigInteger),
+            Column('policy', Integer),
+            # the number of the newest change; given out inside the transaction that uses it
+            Column('last_seq', _Id, nullable=False, default=0),
+            UniqueConstraint('device_id', 'uri'),
+        )
+        self.binding = self._table(
+            'binding',
+            Column('id', _Id, primary_key=True),
+            self._reference('store_id', self.datastore, nullable=False),
+            self._reference('peer_store_id', self.datastore, nullable=False),
+            Column('our_anchor', Text),
+            Column('peer_anchor', Text),
+            # every change up to this one is known to the peer, or none of its business
+            Column('cursor', _Id, nullable=False, default=0),
+            Column('last_sync', Float),
+            UniqueConstraint('store_id', 'peer_store_id'),
+        )
+        self.session = self._table(
+            'session',
+            Column('id', _Id, primary_key=True),
+            self._reference('device_id', self.device, nullable=False, unique=True),
+            Column('session_id', String(255), nullable=False),
+            Column('state', JSON, nullable=False),
+            Column('request', String(64)),  # sha256 of the message answered last
+            Column('answer', LargeBinary),
+            Column('content_type', String(255)),
+            Column('updated', Float, nullable=False),
+        )
+
+    def _items(self) -> None:
+        self.change = self._table(
+            'change',
+            self._reference('store_id', self.datastore, primary_key=True),
+            Column('item_id', String(255), primary_key=True),
+            Column('seq', _Id, nullable=False),
+            Column('state', Integer, nullable=False),
+            Column('registered', Float),
+            sqlite_with_rowid=False,
+        )
+        Index(f'{self.prefix}_change_seq', self.change.c.store_id, self.change.c.seq)
+        self.revision = self._table(
+            'revision',
+            self._reference('store_id', self.datastore, primary_key=True),
+            Column('item_id', String(255), primary_key=True),
+            Column('seq', _Id, primary_key=True),
+            Column('spec', Text),  # None: the way back is not known
+            sqlite_with_rowid=False,
+        )
+        self.mapping = self._table(
+            'mapping',
+            self._reference('binding_id', self.binding, primary_key=True),
+            Column('item_id', String(255), primary_key=True),
+            Column('remote_id', Text),
+            Column('seq', _Id),  # the version the peer has acknowledged
+            Column('offered', _Id),  # the version that was sent as an Add, not yet mapped
+            Column('unconfirmed', Boolean, nullable=False, default=False),  # our Map pair
+            Column('seen', Integer),  # the session in which the peer showed that it has it
+            Column('digest', String(64)),  # the fingerprint of the version the peer has
+            UniqueConstraint('binding_id', 'remote_id'),
+            sqlite_with_rowid=False,
+        )
+
+
+@cache
+def tables(prefix: str = 'pysyncml') -> Tables:
+    """Return the tables whose names start with *prefix* and an underscore."""
+    return Tables(prefix)

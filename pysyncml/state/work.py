@@ -1,0 +1,251 @@
+"""The unit of work: begin, ask, remember, commit. The only door to the tables.
+
+There is one for each message. It begins after decoding and commits before any byte leaves; it is
+never open while we wait for the network. Files cannot join a transaction, so they take part as
+:class:`Publisher`: bodies are staged and made durable, what is to be done with them is committed
+as journal lines together with everything else, and only then is it done, as often as needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection, select
+
+from pysyncml.state.changes import ChangeLog, Knowledge
+from pysyncml.state.database import Database
+from pysyncml.state.records import Records
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+
+class Publisher(Protocol):
+    """Something outside of the database that keeps step with it."""
+
+    name: str
+
+    def prepare(self) -> list[str]:
+        """Make durable what was staged; return the lines that tell what is to be done."""
+        ...
+
+    def publish(self, lines: list[str]) -> None:
+        """Do what *lines* tell. Doing it again must be harmless."""
+        ...
+
+    def settle(self, work: UnitOfWork) -> list[str]:
+        """Write down what came of it; return the lines that are finished."""
+        ...
+
+
+class UnitOfWork:
+    """One transaction, with what is gathered in it.
+
+    Use it as a context manager: leaving it commits, unless an exception passes or *readonly* is
+    set; then everything is taken back.
+    """
+
+    def __init__(self, database: Database, now: float, *, readonly: bool = False) -> None:
+        self.database = database
+        self.tables = database.tables
+        self.now = now
+        self.readonly = readonly
+        self.publishers: list[Publisher] = []
+        self.connection: Connection
+        self.records: Records
+        self._session: OrmSession | None = None
+        self._logs: dict[int, ChangeLog] = {}
+        self._knowledge: dict[int, Knowledge] = {}
+        self._stack = contextlib.ExitStack()
+        self._token: Any = None
+
+    # --- begin and end ------------------------------------------------------------------------
+
+    def __enter__(self) -> UnitOfWork:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.database.turn())
+            self._transaction = contextlib.ExitStack()
+            self._begin()
+            self._stack = stack.pop_all()
+        self._token = self.database.current.set(self)
+        return self
+
+    def _begin(self) -> None:
+        self.connection = self._transaction.enter_context(self.database.transaction())
+        self.records = Records(self.connection, self.tables)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None and not self.readonly:
+                self._commit()
+            else:
+                self._roll_back()
+        finally:
+            self.database.current.reset(self._token)
+            self._stack.close()
+
+    def _commit(self) -> None:
+        lines: list[tuple[Publisher, list[str]]] = []
+        try:
+            for publisher in self.publishers:
+                lines.append((publisher, publisher.prepare()))
+                self._journal(publisher, lines[-1][1])
+            self.flush()
+        except BaseException:
+            self._roll_back()
+            raise
+        self._end_transaction()
+        for publisher, work_lines in lines:
+            if work_lines:
+                self._publish(publisher, work_lines)
+
+    def _end_transaction(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._transaction.close()
+
+    def _roll_back(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        # leaving by an exception is how a transaction is taken back
+        with contextlib.suppress(_TakenBack):
+            self._transaction.__exit__(_TakenBack, _TakenBack(), None)
+
+    # --- files keep step ----------------------------------------------------------------------
+
+    def _journal(self, publisher: Publisher, lines: list[str]) -> None:
+        if lines:
+            rows = [{'publisher': publisher.name, 'line': line} for line in lines]
+            self.connection.execute(self.tables.journal.insert(), rows)
+
+    def _publish(self, publisher: Publisher, lines: list[str]) -> None:
+        publisher.publish(lines)
+        self._logs.clear()
+        self._knowledge.clear()
+        self._transaction = contextlib.ExitStack()
+        self._begin()
+        try:
+            finished = publisher.settle(self)
+            self._strike(publisher, finished)
+            self.flush()
+        except BaseException:
+            self._roll_back()
+            raise
+        self._end_transaction()
+
+    def _strike(self, publisher: Publisher, lines: list[str]) -> None:
+        journal = self.tables.journal
+        mine = journal.c.publisher == publisher.name
+        for start in range(0, len(lines), 500):
+            these = journal.c.line.in_(lines[start : start + 500])
+            self.connection.execute(journal.delete().where(mine, these))
+
+    def journal_lines(self, name: str) -> list[str]:
+        """Return what a crash left undone of the publisher called *name*, oldest first."""
+        journal = self.tables.journal
+        query = select(journal.c.line).where(journal.c.publisher == name).order_by(journal.c.id)
+        return list(self.connection.execute(query).scalars())
+
+    def recover(self, publisher: Publisher) -> None:
+        """Finish what a crash left undone of *publisher*."""
+        lines = self.journal_lines(publisher.name)
+        if lines and not self.readonly:
+            publisher.publish(lines)
+            self._strike(publisher, publisher.settle(self))
+
+    # --- what is known ------------------------------------------------------------------------
+
+    @property
+    def session(self) -> OrmSession:
+        """An ORM session in this transaction, for models of programs and agents."""
+        if self._session is None:
+            from sqlalchemy.orm import Session as OrmSession
+
+            self._session = OrmSession(
+                bind=self.connection,
+                join_transaction_mode='rollback_only',
+                expire_on_commit=False,
+            )
+        return self._session
+
+    def log(self, store_id: int) -> ChangeLog:
+        """Return the log of changes of one of our datastores."""
+        if store_id not in self._logs:
+            self._logs[store_id] = ChangeLog(self.connection, self.tables, store_id, self.now)
+        return self._logs[store_id]
+
+    def knowledge(self, store_id: int, binding_id: int) -> Knowledge:
+        """Return what the peer of a binding knows of one of our datastores."""
+        if binding_id not in self._knowledge:
+            self._knowledge[binding_id] = Knowledge(
+                self.connection, self.tables, self.log(store_id), binding_id
+            )
+        return self._knowledge[binding_id]
+
+    def flush(self) -> None:
+        """Write everything gathered so far, without ending the transaction."""
+        if self._session is not None:
+            self._session.flush()
+        for log in self._logs.values():
+            log.flush()
+        for knowledge in self._knowledge.values():
+            knowledge.flush()
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Take back, at an exception, what an agent did in the database inside the block."""
+        if self._session is not None:
+            self._session.flush()
+        with self.connection.begin_nested() as nested:
+            try:
+                yield
+                if self._session is not None:
+                    self._session.flush()
+            except BaseException:
+                nested.rollback()
+                if self._session is not None:
+                    self._session.expunge_all()
+                raise
+
+    # --- options and accounts -----------------------------------------------------------------
+
+    def options(self) -> dict[str, Any]:
+        """Return all options a program has stored."""
+        option = self.tables.option
+        rows = self.connection.execute(select(option.c.key, option.c.value))
+        return {row.key: row.value for row in rows if not row.key.startswith('schema.')}
+
+    def set_option(self, key: str, value: Any) -> None:
+        """Store the value (anything JSON can carry) of an option; ``None`` takes it away."""
+        option = self.tables.option
+        self.connection.execute(option.delete().where(option.c.key == key))
+        if value is not None:
+            self.connection.execute(option.insert().values(key=key, value=value))
+
+    def accounts(self) -> dict[str, str]:
+        """Return the hash of the password of every user who may come in."""
+        account = self.tables.account
+        rows = self.connection.execute(select(account.c.username, account.c.password_hash))
+        return {row.username: row.password_hash for row in rows}
+
+    def set_accounts(self, accounts: dict[str, str]) -> None:
+        """Let in these users, name to hashed password, and nobody else."""
+        account = self.tables.account
+        self.connection.execute(account.delete())
+        for username, hashed in accounts.items():
+            values = {'username': username, 'password_hash': hashed}
+            self.connection.execute(account.insert().values(**values))
+
+
+class _TakenBack(Exception):
+    """Ends a transaction without keeping it."""

@@ -1,0 +1,283 @@
+"""Gathering what is to be done to the files of a directory, before any of it is done.
+
+A batch belongs to one unit of work. Bodies are staged in the state folder as they come; what is
+to become of them is kept in memory. :meth:`Batch.prepare` makes the bodies durable and writes one
+line of JSON for each note. These lines go into the database, in the same transaction as everything
+else; publishing them (``publish.py``) is a matter of the disk and the lines alone, and can be done
+again at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat as kinds
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pysyncml.errors import InvalidItem, StorageError, StoreFull
+from pysyncml.storage import files
+from pysyncml.storage.files import looks, looks_of, parts_of, stamp
+
+if TYPE_CHECKING:
+    from pysyncml.storage.directory import DirectoryStorage
+
+VERSION = 1
+NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is to become of one note.
+
+    ``source`` is where its file lies (None: it has none yet), ``expect`` the stamp that file had,
+    ``key`` where it is to lie (None: nowhere, it is deleted), ``token`` its new body (None: it
+    keeps the one it has). ``body`` is what the staged body looked like, ``label`` goes into the
+    name of a conflict copy, and ``id`` names the operation in the state folder.
+    """
+
+    id: str
+    batch: str
+    item: str
+    key: str | None
+    source: str | None = None
+    token: str | None = None
+    expect: bytes | None = None
+    body: tuple[int, int, int] | None = None
+    label: str = ''
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the file at ``source`` goes away from there, and nothing comes instead."""
+        return self.source is not None and self.source != self.key
+
+    @property
+    def renames(self) -> bool:
+        """Whether the file is kept, and only its name changes."""
+        return self.key is not None and self.token is None
+
+    def line(self) -> str:
+        """Return the operation as a line of JSON, all ASCII."""
+        fields = dict(vars(self))
+        fields['expect'] = None if self.expect is None else self.expect.hex()
+        return json.dumps({'v': VERSION, **fields}, separators=(',', ':'))
+
+    @classmethod
+    def of_line(cls, line: str) -> Operation:
+        """Return the operation of a *line*.
+
+        Raises:
+            ValueError: the line does not tell one.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            if fields.pop('v') != VERSION:
+                raise ValueError('it was written by another version')
+            if fields['expect'] is not None:
+                fields['expect'] = bytes.fromhex(fields['expect'])
+                looks_of(fields['expect'])
+            if fields['body'] is not None:
+                size, mtime, inode = fields['body']
+                fields['body'] = int(size), int(mtime), int(inode)
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'it is no line of a journal ({error})') from None
+
+
+class Batch:
+    """What one unit of work does to the files.
+
+    Further calls for the same item are combined with the earlier ones: what counts is where its
+    file was at first, and what is to become of it at last.
+    """
+
+    def __init__(self, storage: DirectoryStorage, label: str) -> None:
+        self._storage = storage
+        self._label = label
+        self._id = secrets.token_hex(8)
+        self._number = 0
+        self._operations: dict[str, Operation] = {}
+        self._tokens: list[str] = []
+        self._before: list[tuple[str, Operation | None]] = []
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def stage(self, data: bytes) -> str:
+        """Write a body into the state folder; return the token that stands for it.
+
+        Raises:
+            StoreFull: there is no room for it.
+        """
+        self._storage.make_state()
+        token = secrets.token_hex(16)
+        path = self._storage.staged_path(token)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+        # the state folder is closed to others; as a note the file has the mode notes have here
+        fd = os.open(path, flags, 0o666)
+        try:
+            with os.fdopen(fd, 'wb') as file:
+                file.write(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            if error.errno in NO_ROOM:
+                raise StoreFull(f'no room for {len(data):,} bytes in the directory') from None
+            raise
+        self._tokens.append(token)
+        return token
+
+    def write(
+        self,
+        item_id: str,
+        key: str,
+        token: str,
+        source: str | None = None,
+        expect: bytes | None = None,
+    ) -> None:
+        """Give an item a new body, and *key* as its name.
+
+        Args:
+            item_id: whose body it is; operations of one item are combined.
+            key: where the body is to lie.
+            token: the body, from :meth:`stage`.
+            source: where the item's file lies now; it goes to the trash. None if it has none.
+            expect: the stamp of that file, the one it has now if not given; if it is another one
+                when the time comes, the user has edited it, and both are kept.
+
+        Raises:
+            InvalidName: there must be no file of that name.
+        """
+        self._storage.check(key)
+        old = self._operations.get(item_id)
+        if old is None:
+            self._set(self._new(item_id, key, source, expect, token))
+        else:
+            self._set(replace(old, key=key, token=token))
+
+    def move(self, item_id: str, source: str, key: str, expect: bytes | None = None) -> None:
+        """Give an item another name; its file stays the same file.
+
+        Raises:
+            InvalidName: there must be no file of that name.
+            InvalidItem: the item is deleted in this batch.
+        """
+        self._storage.check(key)
+        old = self._operations.get(item_id)
+        if old is None and source == key:
+            return
+        if old is None:
+            self._set(self._new(item_id, key, source, expect, None))
+        elif old.key is None:
+            raise InvalidItem(f'"{source}" is deleted and cannot be renamed')
+        elif old.token is None and old.source == key:
+            self._drop(item_id)  # back where it came from
+        else:
+            self._set(replace(old, key=key))
+
+    def delete(self, item_id: str, source: str, expect: bytes | None = None) -> None:
+        """Put the file of an item into the trash, unless the user edits it before that."""
+        old = self._operations.get(item_id)
+        if old is None:
+            self._set(self._new(item_id, None, source, expect, None))
+        elif old.source is None:
+            self._drop(item_id)  # it was never there
+        else:
+            self._set(replace(old, key=None, token=None))
+
+    def mark(self) -> int:
+        """Return a point to which :meth:`undo` can go back."""
+        return len(self._before)
+
+    def undo(self, mark: int) -> None:
+        """Forget what was asked for since *mark* was returned by :meth:`mark`."""
+        while len(self._before) > mark:
+            item_id, old = self._before.pop()
+            self._operations.pop(item_id, None)
+            if old is not None:
+                self._operations[item_id] = old
+
+    def prepare(self) -> list[str]:
+        """Make the staged bodies durable; return the lines that tell what is to be done.
+
+        Raises:
+            StorageError: a body could not be made durable.
+        """
+        ready = [self._ready(operation) for operation in self._operations.values()]
+        wanted = {operation.token for operation in ready}
+        for token in self._tokens:
+            if token not in wanted:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._storage.staged_path(token))
+        self._tokens = [token for token in self._tokens if token in wanted]
+        paths = [self._storage.staged_path(token) for token in wanted if token is not None]
+        if paths:
+            state = self._storage.state
+            folders = [state.path('staged'), state.root, self._storage.root]
+            try:
+                files.sync([*paths, *folders], whole=state.root)
+            except OSError as error:
+                kind = StoreFull if error.errno in NO_ROOM else StorageError
+                raise kind(f'new notes could not be made durable: {error.strerror}') from error
+        return [operation.line() for operation in ready]
+
+    def discard(self) -> None:
+        """Forget everything, and remove what was staged. Not after the lines are committed."""
+        for token in self._tokens:
+            with contextlib.suppress(OSError):
+                os.unlink(self._storage.staged_path(token))
+        self._tokens.clear()
+        self._operations.clear()
+        self._before.clear()
+
+    def _ready(self, operation: Operation) -> Operation:
+        if operation.token is None:
+            return operation
+        path = self._storage.staged_path(operation.token)
+        try:
+            staged = os.lstat(path)
+        except FileNotFoundError:
+            raise InvalidItem(f'there is no staged body "{operation.token}"') from None
+        if operation.source is not None and os.name != 'nt':
+            old = self._storage.files.regular(operation.source)
+            mode = kinds.S_IMODE(staged.st_mode if old is None else old.st_mode) & 0o777 | 0o400
+            if mode != kinds.S_IMODE(staged.st_mode):
+                os.chmod(path, mode)
+        return replace(operation, body=looks(staged))
+
+    def _new(
+        self,
+        item: str,
+        key: str | None,
+        source: str | None,
+        expect: bytes | None,
+        token: str | None,
+    ) -> Operation:
+        if expect is not None:
+            looks_of(expect)
+        elif source is not None:
+            parts_of(source)
+            now = self._storage.files.regular(source)
+            # without a file to be there, whatever comes there is somebody else's
+            expect = None if now is None else stamp(now)
+        self._number += 1
+        return Operation(
+            f'{self._id}-{self._number}',
+            self._id,
+            item,
+            key,
+            source,
+            token,
+            expect,
+            label=self._label,
+        )
+
+    def _set(self, operation: Operation) -> None:
+        self._before.append((operation.item, self._operations.get(operation.item)))
+        self._operations[operation.item] = operation
+
+    def _drop(self, item_id: str) -> None:
+        self._before.append((item_id, self._operations.pop(item_id)))

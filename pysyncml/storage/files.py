@@ -1,0 +1,389 @@
+"""The few things a storage does to a file system, each as careful as the system allows.
+
+Nothing here follows a symbolic link below its root, and nothing writes over a file that is there.
+Where the system can, folders are opened one by one and everything is done relative to the open
+folder, so that nobody can exchange a folder for a link at the wrong moment; elsewhere the folders
+are looked at before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat as kinds
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from pysyncml.errors import InvalidName
+from pysyncml.storage.names import free_name
+
+HAS_DIR_FD = {os.open, os.stat, os.rename, os.link, os.unlink, os.mkdir, os.rmdir} <= (
+    os.supports_dir_fd
+) and hasattr(os, 'O_NOFOLLOW')
+"""Whether files can be reached relative to an open folder."""
+
+FEW = 8
+"""Up to so many files are synced one by one; more are with one call for the file system."""
+
+_FLAGS = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
+_FOLDER = os.O_RDONLY | _FLAGS | getattr(os, 'O_DIRECTORY', 0)
+_NO_SUCH_CALL = {
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EPERM,
+    errno.EMLINK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+}
+# gone meanwhile, or a folder that cannot be synced on this file system or by this user
+_NOT_TO_SYNC = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES, errno.ENOTSUP}
+_STAMP = struct.Struct('<4Q')
+_MASK = (1 << 64) - 1
+_TICK_NS = 10 * 10**9
+_TRIES = 100
+
+
+class Blocked(NotADirectoryError):
+    """A folder is needed where there is something else; ``key`` says where."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(errno.ENOTDIR, 'there is a file where a folder is needed', key)
+        self.key = key
+
+
+class Spot(NamedTuple):
+    """A name in an open folder; or a whole path where folders cannot be opened (``fd`` None)."""
+
+    name: str
+    fd: int | None
+
+
+# --- what a file looked like -------------------------------------------------------------------
+
+
+def stamp(stat: os.stat_result) -> bytes:
+    """Return what *stat* tells of the state of a file, packed into 32 bytes.
+
+    Size, time of modification, time of change (both in ns) and inode, as git's index keeps them:
+    as long as the stamp of a file is the same, and was not racy, so is its content.
+    """
+    parts = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+    return _STAMP.pack(*(part & _MASK for part in parts))
+
+
+def looks(stat: os.stat_result) -> tuple[int, int, int]:
+    """Return (size, mtime in ns, inode): what stays when a file is only renamed."""
+    return stat.st_size & _MASK, stat.st_mtime_ns & _MASK, stat.st_ino & _MASK
+
+
+def looks_of(packed: bytes) -> tuple[int, int, int]:
+    """Return the same from a stamp.
+
+    Raises:
+        ValueError: *packed* is no stamp.
+    """
+    try:
+        size, mtime, _, inode = _STAMP.unpack(packed)
+    except struct.error:
+        raise ValueError('this is not a stamp') from None
+    return size, mtime, inode
+
+
+def is_racy(stat: os.stat_result, now_ns: int) -> bool:
+    """Return whether a file may yet change without its stamp changing.
+
+    *now_ns* is the file system's clock, read before the file was looked at. A file last changed
+    in that very tick, or later, could be changed again in the same tick: its content has to be
+    looked at again next time (git's rule). A time of modification far in the future says nothing,
+    and does not make a file racy for ever: the time of change cannot be set by anybody.
+    """
+    if os.name != 'nt' and stat.st_ctime_ns >= now_ns:
+        return True
+    return now_ns <= stat.st_mtime_ns <= now_ns + _TICK_NS
+
+
+# --- one file after another ----------------------------------------------------------------------
+
+
+@cache
+def _exclusive_rename() -> Callable[[Spot, Spot], None] | None:
+    """Return the system's own way to rename without writing over anything; None if it has none."""
+    if os.name == 'nt':
+        return lambda old, new: os.rename(old.name, new.name)
+    name, here, flag = ('renameat2', -100, 1)
+    if sys.platform == 'darwin':
+        name, here, flag = ('renameatx_np', -2, 4)
+    try:
+        import ctypes  # costs time, and is needed only for this
+
+        library = ctypes.CDLL(None, use_errno=True)
+        call: Any = getattr(library, name)
+    except (ImportError, OSError, AttributeError):
+        return None
+
+    def rename(old: Spot, new: Spot) -> None:
+        folders = [here if spot.fd is None else spot.fd for spot in (old, new)]
+        if call(folders[0], os.fsencode(old.name), folders[1], os.fsencode(new.name), flag):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), new.name)
+
+    return rename
+
+
+def place_new(old: Spot, new: Spot) -> None:
+    """Move a file to a place where nothing is yet.
+
+    Raises:
+        FileExistsError: something is there; nothing was done.
+        OSError: it cannot be done.
+    """
+    rename = _exclusive_rename()
+    if rename is not None:
+        try:
+            return rename(old, new)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_CALL:
+                raise
+    return _link_new(old, new)
+
+
+def _link_new(old: Spot, new: Spot) -> None:
+    follow = {} if os.link not in os.supports_follow_symlinks else {'follow_symlinks': False}
+    try:
+        os.link(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd, **follow)
+    except FileExistsError:
+        # a network file system may say so of a link it has just made
+        if not same_file(lstat_at(old), lstat_at(new)):
+            raise
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_SUCH_CALL:
+            raise
+        # no hard links here (or it is a folder): all that is left is to look first
+        if lstat_at(new) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new.name) from None
+        os.rename(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd)
+        return
+    os.unlink(old.name, dir_fd=old.fd)
+
+
+def same_file(one: os.stat_result | None, other: os.stat_result | None) -> bool:
+    """Return whether both are there, and are one file."""
+    return one is not None and other is not None and os.path.samestat(one, other)
+
+
+def lstat_at(spot: Spot) -> os.stat_result | None:
+    """Return what is in *spot*, not following a link; ``None`` if nothing is."""
+    try:
+        return os.stat(spot.name, dir_fd=spot.fd, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove(spot: Spot) -> None:
+    """Remove the file in *spot*; it is no error if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(spot.name, dir_fd=spot.fd)
+
+
+# --- a tree of files ------------------------------------------------------------------------------
+
+
+class Tree:
+    """The files below *root*, by key: a relative path with ``/`` between its parts."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def path(self, key: str) -> str:
+        """Return the path of *key* in the file system. Only for messages and whole folders."""
+        return os.path.join(self.root, *key.split('/')) if key else self.root
+
+    def own(self, key: str) -> Spot:
+        """Return the spot of *key* without looking at its folders: for those only we write to."""
+        return Spot(self.path(key), None)
+
+    @contextlib.contextmanager
+    def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
+        """Open the folder of *key*; with *create*, make it if need be.
+
+        Raises:
+            FileNotFoundError: the folder is not there.
+            Blocked: there is a file where one of the folders should be.
+            InvalidName: one of the folders is a symbolic link, or *key* is no key.
+        """
+        *folders, name = parts_of(key)
+        if not HAS_DIR_FD:
+            yield Spot(os.path.join(self._look(folders, create=create), name), None)
+            return
+        fd = os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
+        try:
+            for depth, folder in enumerate(folders, 1):
+                below = _enter(fd, folder, '/'.join(folders[:depth]), create=create)
+                os.close(fd)
+                fd = below
+            yield Spot(name, fd)
+        finally:
+            os.close(fd)
+
+    def _look(self, folders: list[str], *, create: bool) -> str:
+        path = self.root
+        for depth, folder in enumerate(folders, 1):
+            path = os.path.join(path, folder)
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(path)
+            _check_folder(os.lstat(path), '/'.join(folders[:depth]))
+        return path
+
+    def lstat(self, key: str) -> os.stat_result | None:
+        """Return what is at *key*, not following a link; ``None`` if nothing can be there."""
+        try:
+            with self.at(key) as spot:
+                return lstat_at(spot)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def regular(self, key: str) -> os.stat_result | None:
+        """Return the file at *key*; ``None`` if there is none that could be a note of ours."""
+        try:
+            stat = self.lstat(key)
+        except InvalidName:
+            return None  # behind a link: not in this tree any more
+        return stat if stat is not None and kinds.S_ISREG(stat.st_mode) else None
+
+    def exists(self, key: str) -> bool:
+        """Return whether anything is at *key*; a link counts, wherever it leads."""
+        return self.lstat(key) is not None
+
+    def place(self, old: Spot, key: str, announce: Callable[[str], None] | None = None) -> str:
+        """Move the file in *old* to *key*, or to a free name near it; return where it went.
+
+        *announce* is told of each other name before it is tried.
+        """
+        for _ in range(_TRIES):
+            try:
+                with self.at(key, create=True) as spot:
+                    place_new(old, spot)
+                return key
+            except FileExistsError:
+                if same_file(lstat_at(old), self.lstat(key)):
+                    remove(old)  # it was linked there, and we broke off before unlinking it
+                    return key
+                key = free_name(key, self.exists)
+            except Blocked as blocked:
+                rest = key[len(blocked.key) :]
+                key = free_name(blocked.key, self._no_folder) + rest
+            if announce is not None:
+                announce(key)
+        raise FileExistsError(errno.EEXIST, 'no free name is to be had', key)
+
+    def _no_folder(self, key: str) -> bool:
+        stat = self.lstat(key)
+        return stat is not None and not kinds.S_ISDIR(stat.st_mode)
+
+    def prune(self, folder: str, keep: str = '') -> None:
+        """Remove *folder* if it is empty, then the folder it was in, and so on, up to *keep*."""
+        while folder and folder != keep:
+            try:
+                with self.at(folder) as spot:
+                    os.rmdir(spot.name, dir_fd=spot.fd)
+            except FileNotFoundError:
+                pass  # removed before
+            except (OSError, InvalidName):
+                return
+            folder = parent_of(folder)
+
+
+def parts_of(key: str) -> list[str]:
+    """Return the parts of *key*.
+
+    Raises:
+        InvalidName: it does not stay below the root.
+    """
+    parts = key.split('/')
+    if '\0' in key or any(part in ('', '.', '..') for part in parts):
+        raise InvalidName(f'{key!a} is not a name within the directory')
+    return parts
+
+
+def parent_of(key: str) -> str:
+    """Return the folder of *key*; an empty text for the root."""
+    return key.rpartition('/')[0]
+
+
+def _enter(fd: int, folder: str, key: str, *, create: bool) -> int:
+    try:
+        return os.open(folder, _FOLDER, dir_fd=fd)
+    except FileNotFoundError:
+        if not create:
+            raise
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            _check_folder(os.stat(folder, dir_fd=fd, follow_symlinks=False), key)
+        raise
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, dir_fd=fd)
+    return _enter(fd, folder, key, create=False)
+
+
+def _check_folder(stat: os.stat_result, key: str) -> None:
+    if kinds.S_ISLNK(stat.st_mode):
+        raise InvalidName(f'"{key}" is a symbolic link: nothing is read or written behind it')
+    if not kinds.S_ISDIR(stat.st_mode):
+        raise Blocked(key)
+
+
+def open_file(spot: Spot) -> int:
+    """Open the regular file in *spot* for reading; never wait for a pipe, never follow a link."""
+    return os.open(spot.name, os.O_RDONLY | _FLAGS | getattr(os, 'O_NONBLOCK', 0), dir_fd=spot.fd)
+
+
+# --- making it last -----------------------------------------------------------------------------
+
+
+def sync(paths: Iterable[str], *, whole: str) -> None:
+    """Make files and folders outlast a power failure.
+
+    More than :data:`FEW` are synced with one call for the file system of the folder *whole*,
+    where the system has such a call.
+    """
+    wanted = list(dict.fromkeys(paths))
+    if len(wanted) > FEW and _sync_file_system(whole):
+        return
+    for path in wanted:
+        try:
+            _sync_one(path)
+        except OSError as error:
+            if error.errno not in _NOT_TO_SYNC:
+                raise
+
+
+def _sync_one(path: str) -> None:
+    if os.name == 'nt':
+        if os.path.isdir(path):
+            return  # folders cannot be opened there, and need not be
+        fd = os.open(path, os.O_RDWR)
+    else:
+        fd = os.open(path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_file_system(path: str) -> bool:
+    try:
+        import ctypes  # costs time, and is needed only here
+
+        call: Any = ctypes.CDLL(None, use_errno=True).syncfs
+    except (ImportError, OSError, AttributeError):
+        return False
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return bool(call(fd) == 0)
+    finally:
+        os.close(fd)

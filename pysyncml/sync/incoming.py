@@ -1,0 +1,435 @@
+"""One item from the peer: look at the situation, decide, do it, remember it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from typing import Any
+
+from pysyncml.constants import ItemState, Policy, Role, StatusCode
+from pysyncml.errors import ConflictError, InvalidContent, StoreFull, SyncmlError
+from pysyncml.protocol.messages import Add, Delete, Item, Replace
+from pysyncml.state.changes import Change, Known
+from pysyncml.sync.parties import Binding
+from pysyncml.sync.reconcile import Here, Situation, Verdict, reconcile
+
+log = logging.getLogger(__name__)
+
+#: Fewer deletions than this never raise a question.
+FREE_DELETIONS = 10
+
+Answer = tuple[int, str]
+
+
+def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) -> Answer:
+    """Do what *command* asks with one *item*; return the Status code and a line that explains it.
+
+    Nothing passes: whatever goes wrong costs this item its Status, and the others go on.
+    """
+    binding.progress.received += 1
+    try:
+        with binding.savepoint():
+            return _Incoming(binding, command, item).receive(), ''
+    except ConflictError as error:
+        return _failed(binding, item, error.status, str(error))
+    except SyncmlError as error:
+        return _failed(binding, item, error.status, str(error))
+    except LookupError as error:
+        return _failed(binding, item, StatusCode.NOT_FOUND, f'there is no such item: {error}')
+    except OSError as error:
+        status = _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else _FAILED
+        return _failed(binding, item, status, error.strerror or 'the system refused')
+    except Exception:
+        log.exception('an item of the peer could not be stored')
+        return _failed(binding, item, _FAILED, 'an internal error; the log says more')
+
+
+def _failed(binding: Binding, item: Item, status: int, text: str) -> Answer:
+    name = item.source_uri or item.target_uri or '?'
+    binding.stats.hereErr += 1
+    binding.problem(f'an item of the other side ({name}) was not taken: {text}')
+    return status, text
+
+
+_FAILED = StatusCode.COMMAND_FAILED
+_FULL = StoreFull.status
+
+
+class _Incoming:
+    """One item on its way in."""
+
+    def __init__(self, binding: Binding, command: Add | Replace | Delete, item: Item) -> None:
+        self.binding = binding
+        self.command = command
+        self.item = item
+        self.agent = binding.agent
+        self.number = binding.parties.session.number
+        self.known = self._find()
+        self.change: Change | None = (
+            binding.log.get(self.known.item_id) if self.known is not None else None
+        )
+        self.match: Any = None
+        self.loaded: Any = None
+        self.digest: str | None = None
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def _find(self) -> Known | None:
+        """Return what the peer knows of the item it means, if we know which one that is.
+
+        A client's items go by its own ids (LUID), a server's by ours when they have one
+        (OMA-DS-Protocol 1.2, §5.3).
+        """
+        known = self.binding.known
+        source, target = self.item.source_uri, self.item.target_uri
+        if self.binding.role is Role.SERVER:
+            remote = source if source is not None else target
+            self.remote_id = remote or ''
+            if not self.remote_id:
+                raise InvalidContent('the item has no id')
+            return known.of_remote(self.remote_id)
+        self.remote_id = source or ''
+        if target is not None:
+            row = known.of_item(target)
+            if row is None and self.binding.log.get(target) is not None:
+                row = Known(target)
+            return row
+        return known.of_remote(self.remote_id) if self.remote_id else None
+
+    @property
+    def here(self) -> Here:
+        """What has happened to our item since the peer last looked."""
+        known, change = self.known, self.change
+        if known is None or change is None:
+            return Here.UNKNOWN
+        if change.gone:
+            return Here.DELETED
+        if known.seq is None:
+            # offered to the peer and not acknowledged, yet it speaks of it
+            return Here.UNCHANGED if known.offered == change.seq else Here.CHANGED
+        return Here.UNCHANGED if known.seq >= change.seq else Here.CHANGED
+
+    @property
+    def slow(self) -> bool:
+        """Whether the sender sends everything, so that unknown ids may be known items."""
+        return self.binding.progress.slow or self.binding.mode.slow
+
+    # --- deciding -----------------------------------------------------------------------------
+
+    def receive(self) -> int:
+        """Decide and do; return the Status code."""
+        if isinstance(self.command, Delete):
+            verdict, status = reconcile(self._situation())
+        else:
+            self.loaded = self._load()
+            self.digest = self.agent.fingerprint(self.loaded)
+            verdict, status = reconcile(self._situation())
+            if verdict is Verdict.MERGE:
+                if self._merge():
+                    return status
+                verdict, status = reconcile(self._situation(merged=True))
+                self._count_conflict(verdict)
+        actions = {
+            Verdict.ADD: self._add,
+            Verdict.LINK: self._link,
+            Verdict.REPLACE: self._replace,
+            Verdict.KEEP_BOTH: self._keep_both,
+            Verdict.KEEP_OURS: self._keep_ours,
+            Verdict.DELETE: self._delete,
+            Verdict.OLD_NEWS: self._old_news,
+            Verdict.GONE: self._gone,
+            Verdict.BRING_BACK: self._bring_back,
+            Verdict.REFUSE: self._refuse,
+            Verdict.LATER: self._later,
+        }
+        return actions[verdict](status) or status
+
+    def _load(self) -> Any:
+        meta = self.item.meta or self.command.meta
+        data = self.item.data
+        if data is None:
+            data = b''
+        if not isinstance(data, bytes):
+            raise InvalidContent('the item has no data that can be stored')
+        if meta is not None and meta.format == 'b64':
+            raise InvalidContent('the data are not valid base64')
+        ctype = (meta.type if meta else None) or self._default_type()
+        return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
+
+    def _default_type(self) -> str:
+        types = self.binding.store.contentTypes
+        preferred = next((info for info in types if info.preferred), types[0])
+        return preferred.ctype
+
+    def _situation(self, *, merged: bool = False) -> Situation:
+        here = self.here
+        policy = Policy(self.binding.store.record.policy or self.binding.parties.policy)
+        equal = twin = near = False
+        if self.loaded is not None and here in (Here.UNCHANGED, Here.CHANGED):
+            assert self.known is not None
+            equal = self.agent.isSameItem(self.known.item_id, self.loaded)
+        elif self.loaded is not None and here is Here.UNKNOWN and self.slow:
+            twin, near = self._look_for_match()
+        return Situation(
+            command=self.command.name,
+            here=here,
+            role=self.binding.role,
+            policy=policy,
+            equal=equal,
+            stale=self._is_stale(),
+            twin=twin,
+            near=near,
+            merged=merged,
+            wipes=self.binding.wipes,
+            newer=policy is not Policy.NEWEST_WINS or self._is_newer(),
+        )
+
+    def _is_stale(self) -> bool:
+        """Whether the peer shows the version it was known to have (or one that lost before)."""
+        known = self.known
+        return known is not None and known.digest is not None and known.digest == self.digest
+
+    def _look_for_match(self) -> tuple[bool, bool]:
+        if self.match is None:
+            match = self.agent.matchItem(self.loaded)
+            if match is None or not self._is_free(str(match.id)):
+                return False, False
+            self.match = match
+        same = self.agent.isSameItem(str(self.match.id), self.loaded)
+        return same, not same
+
+    def _is_free(self, item_id: str) -> bool:
+        """Whether no other item of the peer's goes with ours."""
+        known = self.binding.known.of_item(item_id)
+        if known is None:
+            return True
+        if self.binding.wipes:
+            return known.seen != self.number  # the old pairs do not count any more
+        if self.binding.role is Role.SERVER:
+            return known.remote_id is None
+        return known.seq is None and known.remote_id is None
+
+    def _is_newer(self) -> bool:
+        """Whether the incoming version is younger; without a time it counts as made just now."""
+        theirs = getattr(self.loaded, 'modified', None)
+        if theirs is None or self.known is None:
+            return True
+        ours = self.agent.modifiedTime(self.known.item_id)
+        return ours is None or float(theirs) >= ours
+
+    # --- doing --------------------------------------------------------------------------------
+
+    def _add(self, _status: int) -> int | None:
+        before = _shown(self.loaded)
+        added = self.agent.addItem(self.loaded)
+        item_id = str(added.id)
+        self.binding.known.expect_new(item_id)
+        history = self.binding.store.keepsHistory
+        seq = self.binding.log.record(item_id, ItemState.ADDED, None, history=history)
+        self._remember(item_id, seq)
+        self._report_alteration(item_id, before, added)
+        self.binding.stats.hereAdd += 1
+        return None
+
+    def _replace(self, _status: int) -> int | None:
+        item_id = str(self.match.id) if self.known is None else self.known.item_id
+        seq = self._store(item_id)
+        self._remember(item_id, seq)
+        self._report_alteration(item_id, self._before, self.loaded)
+        self.binding.stats.hereMod += 1
+        return None
+
+    def _store(self, item_id: str) -> int:
+        """Put the loaded item in the place of ours; return the number of the new version."""
+        history = self.binding.store.keepsHistory
+        self._before = _shown(self.loaded)
+        self.loaded.id = item_id
+        finds_out = history and self.agent.mfactory is not None and not self.agent.reportsChanges
+        old = dict(self.agent.getItem(item_id).values()) if finds_out else None
+        new = dict(self.loaded.values()) if old is not None else None
+        spec = self.agent.replaceItem(self.loaded, history)
+        if spec is None and old is not None and new is not None:
+            spec = self.agent.newChangeSpec(old, new)
+        return self.binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
+
+    def _report_alteration(self, item_id: str, before: dict[str, Any], stored: Any) -> None:
+        """If the agent had to change something (a name), the peer is to hear of it."""
+        altered = any(
+            getattr(stored, name, None) not in (None, value) for name, value in before.items()
+        )
+        if altered:
+            history = self.binding.store.keepsHistory
+            self.binding.log.record(item_id, ItemState.MODIFIED, None, history=history)
+
+    def _link(self, _status: int) -> int | None:
+        item_id = str(self.match.id) if self.known is None else self.known.item_id
+        change = self.binding.log.get(item_id)
+        if change is None:
+            history = self.binding.store.keepsHistory
+            seq = self.binding.log.record(item_id, ItemState.ADDED, None, history=history)
+        else:
+            seq = change.seq
+        self._remember(item_id, seq)
+        if self.slow and isinstance(self.command, Add):
+            return StatusCode.ALREADY_EXISTS
+        return None
+
+    def _remember(self, item_id: str, seq: int) -> None:
+        values: dict[str, Any] = {'seq': seq, 'offered': None, 'seen': self.number}
+        values['digest'] = self.digest
+        if self.binding.role is Role.SERVER:
+            values['remote_id'] = self.remote_id
+        elif self.remote_id and (self.known is None or self.item.target_uri is None):
+            # the server gave its own id: it is to be told ours
+            values['remote_id'] = self.remote_id
+            values['unconfirmed'] = True
+        self.binding.known.note(item_id, **values)
+
+    def _merge(self) -> bool:
+        """Try to merge; say whether it went well. The result is sent to everybody, the peer too."""
+        known = self.known
+        item_id = str(self.match.id) if known is None else known.item_id
+        way_back = self.binding.log.way_back(item_id, known.seq) if known is not None else None
+        local = self.agent.getItem(item_id)
+        self.loaded.id = item_id
+        try:
+            spec = self.agent.mergeItems(local, self.loaded, way_back)
+        except ConflictError:
+            self.loaded.id = None
+            return False
+        history = self.binding.store.keepsHistory
+        before = self.binding.log.get(item_id)
+        self.binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
+        base = known.seq if known is not None else before.seq if before else 0
+        self.binding.known.note(
+            item_id, remote_id=self.remote_id, seq=base, seen=self.number, digest=self.digest
+        )
+        self.binding.stats.merged += 1
+        self.binding.stats.hereMod += 1
+        return True
+
+    def _keep_both(self, _status: int) -> int | None:
+        assert self.known is not None
+        copy = self.agent.conflictItem(self.loaded, self._label())
+        copy.id = None
+        added = self.agent.addItem(copy)
+        history = self.binding.store.keepsHistory
+        self.binding.log.record(str(added.id), ItemState.ADDED, None, history=history)
+        self._lost()
+        self.binding.stats.hereAdd += 1
+        return None
+
+    def _keep_ours(self, _status: int) -> int | None:
+        if isinstance(self.command, Delete):
+            # the peer has deleted what we changed: it gets ours again, as a new item
+            self._forget()
+            self.binding.stats.merged += 1
+            return None
+        if self.here is Here.CHANGED:
+            self.agent.discardItem(self.loaded, self._label())
+            self._lost()
+        elif self.known is not None:
+            self.agent.discardItem(self.loaded, self._label())
+            self.binding.known.note(self.known.item_id, seen=self.number)
+        return None
+
+    def _lost(self) -> None:
+        """The peer's version lost: ours stays pending for it."""
+        assert self.known is not None
+        self.binding.known.note(
+            self.known.item_id, seen=self.number, digest=self.digest, remote_id=self.remote_id
+        )
+
+    def _label(self) -> str:
+        day = time.strftime('%Y-%m-%d', time.localtime(self.binding.parties.work.now))
+        return f'{self.binding.parties.peer_label} {day}'
+
+    def _bring_back(self, status: int) -> int | None:
+        self._forget()
+        self.known = None
+        self.loaded.id = None
+        self._add(status)
+        return None
+
+    def _delete(self, _status: int) -> int | None:
+        assert self.known is not None
+        if not self._may_delete():
+            text = 'deletions past the limit were not carried out'
+            if text not in self.binding.stats.problems:
+                self.binding.problem(text)
+            return StatusCode.RETRY_LATER
+        self.agent.deleteItem(self.known.item_id)
+        history = self.binding.store.keepsHistory
+        self.binding.log.record(self.known.item_id, ItemState.DELETED, None, history=history)
+        self._forget()
+        self.binding.stats.hereDel += 1
+        return None
+
+    def _may_delete(self) -> bool:
+        progress = self.binding.progress
+        total = progress.counted or 0
+        progress.deletions += 1
+        few = progress.deletions <= FREE_DELETIONS or progress.deletions * 2 <= total
+        if few or progress.consent:
+            return True
+        return self.binding.parties.may_delete(progress.deletions, total)
+
+    def _old_news(self, _status: int) -> int | None:
+        assert self.known is not None
+        values: dict[str, Any] = {'seen': self.number}
+        if self.binding.role is Role.SERVER:
+            values['remote_id'] = self.remote_id
+        elif self.remote_id and self.item.target_uri is None:
+            values |= {'remote_id': self.remote_id, 'unconfirmed': True}
+        self.binding.known.note(self.known.item_id, **values)
+        return None
+
+    def _gone(self, _status: int) -> int | None:
+        self._forget()
+        return None
+
+    def _forget(self) -> None:
+        if self.known is not None:
+            self.binding.known.forget(self.known.item_id)
+
+    def _refuse(self, _status: int) -> int | None:
+        assert self.known is not None
+        stats = self.binding.stats
+        stats.conflicts += 1
+        stats.conflictNames.append(self.agent.describeItem(self.known.item_id))
+        self.binding.progress.withheld.append(self.known.item_id)
+        self.binding.known.note(self.known.item_id, seen=self.number)
+        return None
+
+    def _later(self, _status: int) -> int | None:
+        assert self.known is not None
+        name = self.agent.describeItem(self.known.item_id)
+        self.binding.problem(f'{name} was changed here meanwhile: it is settled the next time')
+        return None
+
+    def _count_conflict(self, verdict: Verdict) -> None:
+        if verdict in (Verdict.KEEP_BOTH, Verdict.KEEP_OURS, Verdict.REPLACE) and self.known:
+            self.binding.stats.merged += 1
+            name = self.agent.describeItem(self.known.item_id)
+            self.binding.stats.conflictNames.append(name)
+
+
+def _shown(item: Any) -> dict[str, Any]:
+    """Return the fields of an item that an agent may alter, without what is heavy."""
+    return {
+        name: value for name, value in item.values().items() if name != 'body' and value is not None
+    }
+
+
+def sweep(binding: Binding) -> None:
+    """The peer has sent all it has: in a refresh, throw away what it did not send."""
+    history = binding.store.keepsHistory
+    for item_id in binding.known.unseen(binding.parties.session.number) if binding.wipes else ():
+        with binding.savepoint():
+            binding.agent.deleteItem(item_id)
+        binding.log.record(item_id, ItemState.DELETED, None, history=history)
+        binding.known.forget(item_id)
+        binding.stats.hereDel += 1
+    for item_id, spec in binding.agent.settleItems():
+        binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)

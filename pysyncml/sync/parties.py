@@ -1,0 +1,314 @@
+"""Who takes part in a turn: our datastores, the peer, and the bindings between them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from pysyncml.agents.base import Agent
+from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.session import Progress, Session
+from pysyncml.state.changes import ChangeLog, Knowledge
+from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
+from pysyncml.state.work import UnitOfWork
+from pysyncml.stats import Stats
+from pysyncml.sync.pairing import common_type, find_uri
+
+
+class LocalStore(Protocol):
+    """What a turn needs of one of our datastores."""
+
+    record: StoreRecord
+
+    @property
+    def agent(self) -> Agent:
+        """The glue to the items."""
+        ...
+
+    @property
+    def uri(self) -> str:
+        """The address of the datastore."""
+        ...
+
+    @property
+    def keepsHistory(self) -> bool:
+        """Whether ways back to earlier versions are to be kept."""
+        ...
+
+    @property
+    def contentTypes(self) -> list[ContentTypeInfo]:
+        """What the agent can read and write."""
+        ...
+
+
+class Binding:
+    """One of our datastores, the peer's it goes with, and how far the session has come."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        record: BindingRecord,
+        progress: Progress,
+        parties: Parties,
+    ) -> None:
+        self.store = store
+        self.agent = store.agent
+        self.record = record
+        self.progress = progress
+        self.parties = parties
+
+    @property
+    def mode(self) -> SyncType:
+        """The kind of synchronisation both sides agreed on."""
+        return SyncType(self.progress.mode)
+
+    @property
+    def role(self) -> Role:
+        """Our role."""
+        return self.parties.session.role
+
+    @property
+    def we_send(self) -> bool:
+        """Whether our changes travel."""
+        return self.mode.client_sends if self.role is Role.CLIENT else self.mode.server_sends
+
+    @property
+    def they_send(self) -> bool:
+        """Whether the peer's changes travel."""
+        return self.mode.server_sends if self.role is Role.CLIENT else self.mode.client_sends
+
+    @property
+    def wipes(self) -> bool:
+        """Whether what the peer does not send is to be thrown away here."""
+        return self.mode.wipes and self.they_send
+
+    @property
+    def log(self) -> ChangeLog:
+        """The changes of our datastore."""
+        return self.parties.work.log(self.record.store_id)
+
+    @property
+    def known(self) -> Knowledge:
+        """What the peer knows of our datastore."""
+        assert self.record.id is not None
+        return self.parties.work.knowledge(self.record.store_id, self.record.id)
+
+    @property
+    def stats(self) -> Stats:
+        """The counts of this session."""
+        return self.parties.stats_of(self.progress)
+
+    @property
+    def content_type(self) -> tuple[str, str] | None:
+        """The type and version in which we send; ``None`` if the peer takes none of ours."""
+        theirs = self.parties.peer_types(self.progress.peer_store)
+        return common_type(self.store.contentTypes, theirs)
+
+    def savepoint(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block whose work in the database is taken back if it fails."""
+        if self.agent.transactional:
+            return self.parties.work.savepoint()
+        return contextlib.nullcontext()
+
+    def problem(self, text: str) -> None:
+        """Remember one line for people."""
+        self.stats.problems.append(text)
+
+
+class Parties:
+    """Everything a turn works with, made anew for each message.
+
+    Args:
+        session: the conversation.
+        work: the unit of work of this message.
+        stores: our datastores by URI.
+        peer: the other device.
+        device: what we say of ourselves.
+        policy: who wins conflicts, where the datastore does not say.
+        mode: what a client asks for; two-way by default.
+        may_delete: asked with (how many, of how many) when a peer's deletions pass the limit.
+        consent: whether our user has agreed to unusually many deletions.
+        routes: our URI → the peer's, where the user fixed it.
+        max_obj_size: bytes an item sent to us may have.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        work: UnitOfWork,
+        stores: Mapping[str, LocalStore],
+        peer: DeviceRecord,
+        device: DeviceInfo,
+        *,
+        policy: Policy = Policy.KEEP_BOTH,
+        mode: SyncType | None = None,
+        may_delete: Callable[[int, int], bool] | None = None,
+        consent: bool = False,
+        routes: Mapping[str, str] | None = None,
+        max_obj_size: int | None = None,
+    ) -> None:
+        self.session = session
+        self.work = work
+        self.stores = stores
+        self.peer = peer
+        self.device = device
+        self.policy = policy
+        self.mode = mode or SyncType.TWO_WAY
+        self.may_delete = may_delete or (lambda count, total: True)
+        self.consent = consent
+        self.routes = dict(routes or {})
+        self.max_obj_size = max_obj_size
+        self._bindings: dict[str, Binding] = {}
+        self._stats: dict[str, Stats] = {}
+
+    # --- bindings -----------------------------------------------------------------------------
+
+    def bindings(self) -> list[Binding]:
+        """Return the bindings of this session, in the order they were agreed on."""
+        return [self._binding(progress) for progress in self.session.datastores.values()]
+
+    def find(self, uri: str | None) -> Binding | None:
+        """Return the binding whose local datastore is meant by *uri*."""
+        if uri is None:
+            return None
+        name = find_uri(uri, self.session.datastores)
+        return self._binding(self.session.datastores[name]) if name is not None else None
+
+    def by_store(self, uri: str) -> Binding | None:
+        """Return the binding of our datastore *uri*."""
+        progress = self.session.datastores.get(uri)
+        return self._binding(progress) if progress else None
+
+    def open(self, store: LocalStore, peer_uri: str) -> Binding:
+        """Return the binding of *store* with the peer's *peer_uri*, made if there is none."""
+        records = self.work.records
+        peer_store = records.first(StoreRecord, device_id=self.peer.id, uri=peer_uri)
+        if peer_store is None:
+            assert self.peer.id is not None
+            peer_store = records.save(StoreRecord(device_id=self.peer.id, uri=peer_uri))
+        assert store.record.id is not None and peer_store.id is not None
+        record = records.first(
+            BindingRecord, store_id=store.record.id, peer_store_id=peer_store.id
+        ) or records.save(BindingRecord(store_id=store.record.id, peer_store_id=peer_store.id))
+        assert record.id is not None
+        progress = Progress(store=store.uri, peer_store=peer_uri, binding=record.id)
+        progress.counted = self.work.log(store.record.id).count()
+        self.session.datastores[store.uri] = progress
+        binding = Binding(store, record, progress, self)
+        self._bindings[store.uri] = binding
+        return binding
+
+    def _binding(self, progress: Progress) -> Binding:
+        binding = self._bindings.get(progress.store)
+        if binding is None:
+            record = self.work.records.first(BindingRecord, id=progress.binding)
+            assert record is not None
+            binding = Binding(self.stores[progress.store], record, progress, self)
+            self._bindings[progress.store] = binding
+        return binding
+
+    # --- statistics ---------------------------------------------------------------------------
+
+    def stats_of(self, progress: Progress) -> Stats:
+        """Return the counts of a datastore, kept with the session."""
+        stats = self._stats.get(progress.store)
+        if stats is None:
+            stats = Stats.restore(progress.stats)
+            self._stats[progress.store] = stats
+        stats.mode = SyncType.SLOW_SYNC if _is_slow(progress) else SyncType(progress.mode)
+        return stats
+
+    def keep_stats(self) -> None:
+        """Put the counts back into the session."""
+        for progress in self.session.datastores.values():
+            self.stats_of(progress)
+        for uri, stats in self._stats.items():
+            self.session.datastores[uri].stats = stats.values()
+
+    # --- device information -------------------------------------------------------------------
+
+    def our_devinf(self) -> DevInf:
+        """Return what we say of ourselves."""
+        stores = tuple(
+            DataStoreInfo(
+                uri=store.uri,
+                display_name=store.record.display_name,
+                max_guid_size=store.record.max_guid_size,
+                content_types=tuple(store.contentTypes),
+                sync_types=tuple(store.record.sync_types or ()),
+                hierarchical_sync=bool(store.agent.hierarchicalSync),
+            )
+            for store in self.stores.values()
+        )
+        # objects in many parts are not supported: not to be announced, whatever a program says
+        device = DeviceInfo(**{**self.device.values(), 'largeObjects': False})
+        return DevInf(version=self.session.version, device=device, stores=stores)
+
+    def our_digest(self) -> str:
+        """Return what tells whether our device information has changed."""
+        document = self.our_devinf()
+        text = json.dumps(
+            [document.device.values(), [_store_values(s) for s in document.stores]], sort_keys=True
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def learn(self, devinf: DevInf) -> None:
+        """Remember what the peer says of itself (OMA-DS-DevInf 1.2)."""
+        self.peer.devinf = devinf.device.values()
+        self.peer.stores = [_store_values(store) for store in devinf.stores]
+        self.work.records.save(self.peer)
+
+    def peer_types(self, uri: str) -> list[ContentTypeInfo]:
+        """Return the content types the peer has announced for its datastore *uri*."""
+        announced = {store['uri']: store for store in self.peer.stores or []}
+        name = find_uri(uri, announced)
+        if name is None:
+            return []
+        return [ContentTypeInfo(**info) for info in announced[name]['content_types']]
+
+    def peer_offers(self) -> dict[str, list[ContentTypeInfo]]:
+        """Return the peer's datastores with their content types."""
+        return {store['uri']: self.peer_types(store['uri']) for store in self.peer.stores or []}
+
+    @property
+    def peer_label(self) -> str:
+        """A name of the peer for people."""
+        return self.peer.name or self.peer.dev_id
+
+
+def _is_slow(progress: Progress) -> bool:
+    return progress.slow and SyncType(progress.mode) is SyncType.TWO_WAY
+
+
+def _store_values(store: DataStoreInfo) -> dict[str, Any]:
+    values = asdict(store) | {'content_types': []}
+    values['content_types'] = [type_values(info) for info in store.content_types]
+    values['sync_types'] = [int(number) for number in store.sync_types]
+    return {
+        name: values[name]
+        for name in (
+            'uri',
+            'display_name',
+            'max_guid_size',
+            'max_obj_size',
+            'content_types',
+            'sync_types',
+            'hierarchical_sync',
+        )
+    }
+
+
+def type_values(info: ContentTypeInfo) -> dict[str, Any]:
+    """Return a content type as values that JSON can carry."""
+    return {
+        'ctype': info.ctype,
+        'versions': list(info.versions),
+        'preferred': info.preferred,
+        'transmit': info.transmit,
+        'receive': info.receive,
+    }

@@ -1,0 +1,178 @@
+"""What a Status means for what we had sent."""
+
+from __future__ import annotations
+
+import json
+
+from pysyncml.constants import Role, StatusCode
+from pysyncml.errors import (
+    InvalidCredentials,
+    MissingCredentials,
+    RefusedError,
+    RemoteProtocolError,
+)
+from pysyncml.protocol.messages import Anchor, Status
+from pysyncml.protocol.session import Sent
+from pysyncml.sync.parties import Binding, Parties
+
+#: The change has arrived, or something better has been done with it.
+_DONE = {200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 418, 419}
+#: There was a conflict, and the server has settled it.
+_RESOLVED = {207, 208, 209, 419}
+#: The item is not there any more, which is what a Delete wants.
+_VANISHED = {404, 410}
+
+
+def settle(status: Status, sent: Sent | None, parties: Parties) -> None:
+    """Take notice of a Status; *sent* is what it answers, if we remember it.
+
+    Raises:
+        AuthError: the peer does not accept who we are.
+        RemoteProtocolError: the peer gave the session up.
+    """
+    if status.cmd_ref == '0':
+        _header(status, parties)
+    if sent is None:
+        return
+    if sent.command == 'Put' and status.code < 300:
+        parties.peer.told = sent.item
+        parties.work.records.save(parties.peer)
+    binding = parties.by_store(sent.store)
+    if binding is None:
+        return
+    match sent.command:
+        case 'Alert':
+            _alert(binding, status)
+        case 'Sync':
+            _sync(binding, status)
+        case 'Map':
+            _map(binding, status, json.loads(sent.item))
+        case 'Delete':
+            _deletion(binding, status, sent)
+        case 'Add' | 'Replace':
+            _change(binding, status, sent)
+
+
+def _header(status: Status, parties: Parties) -> None:
+    session = parties.session
+    if session.role is Role.SERVER:
+        if status.code >= 400:
+            session.aborted = status.code
+        return
+    match status.code:
+        case StatusCode.AUTHENTICATION_ACCEPTED:
+            session.authenticated = True
+        case StatusCode.MISSING_CREDENTIALS:
+            raise MissingCredentials('the server asks for a user name and a password')
+        case StatusCode.INVALID_CREDENTIALS:
+            raise InvalidCredentials('the server does not accept this user name and password')
+        case StatusCode.RETRY_LATER:
+            session.aborted = status.code
+            raise RefusedError(_explain(status))
+        case code if code >= 300:
+            session.aborted = code
+            raise RemoteProtocolError(_explain(status), code)
+
+
+def _explain(status: Status) -> str:
+    text = f'the other side ended the session with status {status.code}'
+    if status.code == StatusCode.RETRY_LATER:
+        text = 'the server does not synchronise now'
+    for item in status.items:
+        if isinstance(item.data, bytes) and item.data:
+            text += f': {item.data.decode("utf-8", "replace")}'
+    return text
+
+
+def _alert(binding: Binding, status: Status) -> None:
+    progress = binding.progress
+    if status.code == StatusCode.REFRESH_REQUIRED:
+        progress.slow = True
+    elif status.code >= 300:
+        progress.failed = status.code
+        reason = {
+            404: f'there is no datastore "{progress.peer_store}"; see --remote-uri',
+            415: 'it takes none of our content types',
+            406: 'it does not know this kind of synchronisation',
+            417: 'it is busy, try again later',
+        }.get(status.code, 'no reason given')
+        binding.problem(f'the other side refused to synchronise (status {status.code}): {reason}')
+        binding.stats.peerErr += 1
+    for item in status.items:
+        if isinstance(item.data, Anchor) and item.data.next != progress.our_next:
+            binding.problem('the other side echoed a wrong anchor')
+
+
+def _sync(binding: Binding, status: Status) -> None:
+    if status.code >= 400 and binding.progress.live:
+        binding.progress.failed = status.code
+        binding.stats.peerErr += 1
+        binding.problem(f'the other side refused our changes (status {status.code})')
+
+
+def _map(binding: Binding, status: Status, item_ids: list[str]) -> None:
+    if status.code >= 300:
+        return
+    for item_id in item_ids:
+        if binding.known.of_item(item_id) is not None:
+            binding.known.note(item_id, unconfirmed=False)
+
+
+def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
+    code = status.code
+    if code in _DONE | _VANISHED | {210, 211}:
+        # also when our deletion lost against a change: then the item comes back as a new one
+        binding.known.forget(sent.item)
+        if code != StatusCode.CONFLICT_RESOLVED_SERVER_DATA:
+            binding.stats.peerDel += 1
+        return
+    _unsettled(binding, status, sent)
+
+
+def _change(binding: Binding, status: Status, sent: Sent) -> None:
+    code = status.code
+    if code in _VANISHED and sent.command == 'Replace' and binding.role is Role.SERVER:
+        binding.known.forget(sent.item)  # it will be sent as a new item the next time
+        return
+    if code not in _DONE:
+        _unsettled(binding, status, sent)
+        return
+    if binding.role is Role.CLIENT or sent.command == 'Replace':
+        number = binding.parties.session.number
+        binding.known.note(sent.item, seq=sent.seq, seen=number, digest=sent.digest)
+    elif binding.known.of_item(sent.item) is not None:
+        binding.known.note(sent.item, digest=sent.digest)
+    if binding.role is Role.CLIENT and code in _RESOLVED:
+        binding.stats.merged += 1
+        if code != StatusCode.CONFLICT_RESOLVED_MERGE:
+            binding.stats.conflictNames.append(binding.agent.describeItem(sent.item))
+    # what a server has added counts as known when the Map pair comes, not now
+    if code in (StatusCode.ALREADY_EXISTS, StatusCode.CONFLICT_RESOLVED_SERVER_DATA):
+        return
+    if sent.command == 'Add':
+        binding.stats.peerAdd += 1
+    else:
+        binding.stats.peerMod += 1
+
+
+def _unsettled(binding: Binding, status: Status, sent: Sent) -> None:
+    """The change stays in the log and will be sent again."""
+    name = binding.agent.describeItem(sent.item)
+    binding.stats.peerErr += 1
+    if status.code == StatusCode.UPDATE_CONFLICT:
+        binding.stats.conflicts += 1
+        binding.stats.conflictNames.append(name)
+        binding.progress.withheld.append(sent.item)
+        return
+    reason = {
+        403: 'it is not allowed there',
+        413: 'it is too large for the other side',
+        415: 'the other side does not take this type',
+        417: 'the other side asks to try again later',
+        420: 'the other side is full',
+        425: 'it is not allowed there',
+    }.get(status.code, f'status {status.code}')
+    for item in status.items:
+        if isinstance(item.data, bytes) and item.data:
+            reason = item.data.decode('utf-8', 'replace')
+    binding.problem(f'{name} was not accepted: {reason}')

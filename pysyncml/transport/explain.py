@@ -1,0 +1,169 @@
+"""Say in one line, for people, why a request did not get its answer and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from http import HTTPStatus as Phrase
+from urllib.parse import urlsplit
+
+from pysyncml.errors import ConnectFailed, HTTPStatus, Timeout, TransportError
+
+_CERTIFICATE = {
+    # OpenSSL's X509_V_ERR_* numbers
+    9: 'is not valid yet: check the clock of this computer',
+    10: 'has expired: its owner must renew it (and check the clock of this computer)',
+    18: 'is signed by nobody but itself: give it with --ca-file if you trust it',
+    19: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
+    20: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
+    21: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
+    62: 'is for another name: use the name of the server that the certificate is for',
+    64: 'is for another address: use the name of the server that the certificate is for',
+}
+
+_STATUS = {
+    400: 'did not understand the request',
+    401: 'wants a user name and password for HTTP itself, and did not accept the ones given',
+    403: 'does not allow this',
+    404: 'has nothing at this address: check it for typing errors',
+    405: 'takes no messages at this address: check it for typing errors',
+    407: 'sits behind a proxy that wants a user name and password: see HTTPS_PROXY',
+    408: 'lost patience while waiting for the message: try again',
+    411: 'does not take messages in this form',
+    413: 'finds the message too large',
+    415: 'does not speak SyncML in this encoding',
+    429: 'is getting too many requests: try again later',
+    500: 'failed: its log says why',
+    502: 'stands behind a gateway that cannot reach it: try again later',
+    503: 'is busy or being looked after: try again later',
+    504: 'stands behind a gateway that got no answer from it: try again later',
+}
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Return *text* on one line, without control characters, cut to *limit* characters."""
+    line = ' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + '…'
+
+
+def place(url: str) -> str:
+    """Return *url* as it may be shown: no user, password, query or session id in it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition('@')[2]
+    except ValueError:
+        return printable(url, 80)
+    if not host:
+        return printable(url, 80)
+    return printable(f'{parts.scheme}://{host}{parts.path.partition(";")[0]}')
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and everything it was raised from, each once, the outermost first."""
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [*current.args, getattr(current, 'reason', None)]
+        inner += [current.__cause__, current.__context__]
+        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+def _tls(where: str, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = _CERTIFICATE.get(error.verify_code)
+        return f'The certificate of {where} {why or "is not good: " + error.verify_message}.'
+    reason = (error.reason or '').lower()
+    if reason in {'wrong_version_number', 'http_request', 'packet_length_too_long'}:
+        return f'{where} does not speak https: try the address with http:// if that is safe.'
+    text = reason.replace('_', ' ') or 'the connection broke off'
+    return f'No encrypted connection to {where} could be made: {printable(text)}.'
+
+
+def _network(where: str, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f'The name of {where} is not known: check it, and the network connection.'
+    if isinstance(error, ConnectionRefusedError):
+        return f'Nobody listens at {where}: is the server running, and the port right?'
+    if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN}:
+        return f'There is no way to {where}: check the network connection.'
+    if isinstance(error, ConnectionError):
+        return (
+            f'{where} closed the connection without an answer: '
+            'check http:// or https:// in the address, or try again.'
+        )
+    return f'No connection to {where} could be made: {printable(error.strerror or str(error))}.'
+
+
+def connect_failed(error: Exception, url: str) -> ConnectFailed:
+    """Return what to raise when *error* kept the request to *url* from being answered."""
+    where = place(url)
+    causes = list(_causes(error))
+    if any(type(cause).__name__ == 'ProxyError' for cause in causes):
+        line = f'The proxy on the way to {where} cannot be used: check HTTP_PROXY and HTTPS_PROXY.'
+        return ConnectFailed(line)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return ConnectFailed(_tls(where, cause))
+    # requests' own exceptions are OSErrors as well, but say nothing about the reason
+    system = [c for c in causes if isinstance(c, OSError) and not hasattr(c, 'request')]
+    for cause in system:
+        return ConnectFailed(_network(where, cause))
+    if any('closed connection' in str(cause) for cause in causes):
+        return ConnectFailed(_network(where, ConnectionResetError()))
+    return ConnectFailed(f'No connection to {where} could be made: {printable(str(error))}')
+
+
+def timed_out(url: str, seconds: float, connecting: bool) -> Timeout:
+    """Return what to raise when *url* took longer than *seconds*."""
+    what = 'could not be reached' if connecting else 'did not answer'
+    return Timeout(f'{place(url)} {what} within {seconds:g} seconds: try again later.')
+
+
+def broken_off(url: str) -> TransportError:
+    """Return what to raise when the answer of *url* ended before its end."""
+    return TransportError(f'The answer of {place(url)} broke off in the middle: try again.')
+
+
+def too_large(url: str, limit: int) -> TransportError:
+    """Return what to raise when *url* answers with more than *limit* bytes."""
+    return TransportError(f'The answer of {place(url)} is larger than {limit >> 20} MiB: refused.')
+
+
+def bad_status(url: str, code: int, note: str = '', again: str = '') -> HTTPStatus:
+    """Return what to raise when *url* answers with HTTP status *code*.
+
+    Args:
+        note: what the server itself said about it, if that is fit for people.
+        again: the ``Retry-After`` header, if there was one.
+    """
+    try:
+        name = f'{code} {Phrase(code).phrase}'
+    except ValueError:
+        name = str(code)
+    why = _STATUS.get(code) or ('failed' if code >= 500 else 'did not take the message')
+    if again.isdigit() and int(again):
+        why += f', not before {again} seconds have passed'
+    note = f' It says: {printable(note)}' if printable(note) else ''
+    return HTTPStatus(f'The server at {place(url)} {why} (HTTP {name}).{note}', code)
+
+
+def no_message(url: str, page: bool) -> HTTPStatus:
+    """Return what to raise when *url* answers with status 200, but not with a message."""
+    what = 'a web page' if page else 'nothing at all'
+    line = f'The server at {place(url)} answered with {what}: is this the address for SyncML?'
+    return HTTPStatus(line, 200)
+
+
+def bad_redirect(url: str, code: int, target: str) -> HTTPStatus:
+    """Return what to raise when *url* sends us on to *target*, where we must not follow."""
+    if not target:
+        return bad_status(url, code)
+    line = f'The server at {place(url)} sends us on to {place(target)} (HTTP {code}): '
+    return HTTPStatus(line + 'use that address instead if you trust it.', code)

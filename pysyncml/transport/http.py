@@ -1,0 +1,215 @@
+"""The client's side of HTTP: messages are POSTed, answers come back with status 200.
+
+SyncML HTTP Binding 1.2, §5. One :class:`HTTPTransport` speaks to one server and keeps its
+cookies; to which URL each message goes is for the caller to say (RespURI).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import closing
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+import requests
+import urllib3
+
+from pysyncml.errors import ConnectFailed, HTTPStatus, TransportError, UsageError
+from pysyncml.transport import Request, Response, explain
+
+__all__ = ['MAX_ANSWER', 'HTTPTransport']
+
+log = logging.getLogger('pysyncml.transport')
+
+MAX_ANSWER = 256 << 20
+"""How many bytes an answer may have, unless said otherwise."""
+
+_BLOCK = 1 << 16
+_MAX_REDIRECTS = 5
+_REPEATING_REDIRECTS = {307, 308}  # the only ones that keep a POST a POST (RFC 9110 §15.4)
+_REDIRECTS = {301, 302, 303} | _REPEATING_REDIRECTS
+_PAGES = ('text/html', 'application/xhtml+xml')
+
+
+class HTTPTransport:
+    """Sends messages to one server over HTTP or HTTPS.
+
+    Args:
+        timeout: seconds to wait for the connection, and for each sign of life afterwards.
+        verify: ``True`` to check certificates against the well-known authorities, the path of
+            a PEM file with other ones, or ``False`` not to check at all.
+        proxies: scheme → proxy URL; ``None`` takes them from the environment.
+        user_agent: what to call ourselves.
+        username: for HTTP's own Basic authentication (RFC 7617), which is not SyncML's; it is
+            sent to the host of the first request only. A user in the URL does the same.
+        password: goes with *username*.
+        max_answer: how many bytes an answer may have, once decompressed.
+
+    Raises:
+        UsageError: *verify* names no file.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: tuple[float, float] = (10, 120),
+        verify: bool | str = True,
+        proxies: Mapping[str, str] | None = None,
+        user_agent: str = 'pysyncml',
+        username: str | None = None,
+        password: str | None = None,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        if isinstance(verify, str) and not os.path.exists(verify):
+            raise UsageError(f'There is no file {verify} with certificates.')
+        self.timeout = timeout
+        self.verify = verify
+        self.max_answer = max_answer
+        self._credentials = None if username is None else (username, password or '')
+        self._first: SplitResult | None = None
+        self._session = requests.Session()
+        self._session.auth = self._authorize  # also keeps requests from reading ~/.netrc
+        self._session.headers['User-Agent'] = user_agent
+        if proxies is not None:
+            self._session.trust_env = False
+            self._session.proxies = dict(proxies)
+
+    def exchange(self, request: Request) -> Response:
+        """POST *request* and return the answer.
+
+        ``Accept`` is the request's own content type unless its headers say otherwise.
+
+        Raises:
+            ConnectFailed: the server was not reached, or its certificate is not good.
+            Timeout: the server was too slow.
+            HTTPStatus: the server answered, but not with a message.
+            TransportError: the answer is too large, or broke off.
+        """
+        url = self._target(request.url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            try:
+                with closing(self._post(url, request)) as answer:
+                    if answer.status_code not in _REDIRECTS:
+                        return self._accept(answer, url)
+                    url = self._redirected(answer, url)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+                raise self._explained(exc, url) from exc
+        raise HTTPStatus(f'The server at {explain.place(request.url)} sends us in circles.', 310)
+
+    def close(self) -> None:
+        """Close all connections and forget the cookies."""
+        self._session.close()
+        self._session.cookies.clear()
+
+    def _target(self, url: str) -> str:
+        """Return where to send to: *url*, but never unencrypted after a start with https."""
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in {'http', 'https'} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConnectFailed(
+                f'{explain.place(url)} is no address of a server: '
+                'it should look like https://example.com/sync'
+            )
+        if self._first is None:
+            self._first = parts
+            if parts.username and self._credentials is None:
+                self._credentials = (unquote(parts.username), unquote(parts.password or ''))
+        elif self._first.scheme == 'https' and parts.scheme == 'http':
+            # Servers behind a proxy that ends TLS often name themselves http:// in RespURI.
+            if parts.hostname != self._first.hostname:
+                raise ConnectFailed(
+                    f'The server wants to go on at {explain.place(url)}, '
+                    'without encryption: refused.'
+                )
+            parts = parts._replace(scheme='https', netloc=self._first.netloc)
+        return parts._replace(netloc=parts.netloc.rpartition('@')[2], fragment='').geturl()
+
+    def _authorize(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        host = urlsplit(prepared.url or '').hostname
+        if self._credentials and self._first and host == self._first.hostname:
+            pair = ':'.join(self._credentials).encode()
+            prepared.headers['Authorization'] = 'Basic ' + base64.b64encode(pair).decode()
+        return prepared
+
+    def _post(self, url: str, request: Request) -> requests.Response:
+        headers = {'accept': request.content_type or '*/*', 'cache-control': 'no-store'}
+        with warnings.catch_warnings():
+            if self.verify is False:  # somebody said so: no need to be told at each message
+                warnings.simplefilter('ignore', urllib3.exceptions.InsecureRequestWarning)
+            answer = self._session.post(
+                url,
+                data=request.body,
+                headers={**headers, **request.headers},
+                timeout=self.timeout,
+                verify=self.verify,
+                allow_redirects=False,
+                stream=True,
+            )
+        log.debug('POST %s: %d bytes, %d', url, len(request.body), answer.status_code)
+        return answer
+
+    def _redirected(self, answer: requests.Response, url: str) -> str:
+        location = answer.headers.get('Location', '')
+        target = urljoin(url, location)
+        before, after = urlsplit(url), urlsplit(target)
+        allowed = (
+            location
+            and answer.status_code in _REPEATING_REDIRECTS
+            and after.hostname == before.hostname
+            and after.scheme in {before.scheme, 'https'}
+        )
+        if not allowed:
+            raise explain.bad_redirect(url, answer.status_code, location and target)
+        return self._target(target)
+
+    def _accept(self, answer: requests.Response, url: str) -> Response:
+        kind = answer.headers.get('Content-Type', '')
+        media_type = kind.partition(';')[0].strip().lower()
+        if answer.status_code != 200:
+            note = self._note(answer) if media_type == 'text/plain' else ''
+            again = answer.headers.get('Retry-After', '')
+            raise explain.bad_status(url, answer.status_code, note, again)
+        body = self._read(answer, url)
+        page = media_type in _PAGES or body[:64].lstrip().lower().startswith(b'<!doctype html')
+        if page or not body:
+            raise explain.no_message(url, page)
+        return Response(body, kind, 200, answer.headers)
+
+    def _read(self, answer: requests.Response, url: str) -> bytes:
+        announced = answer.headers.get('Content-Length', '')
+        if announced.isdigit() and int(announced) > self.max_answer:
+            raise explain.too_large(url, self.max_answer)
+        body = bytearray()
+        for block in answer.iter_content(_BLOCK):
+            body += block
+            if len(body) > self.max_answer:
+                raise explain.too_large(url, self.max_answer)
+        return bytes(body)
+
+    def _note(self, answer: requests.Response) -> str:
+        """Return the first line the server said about its refusal."""
+        start = next(iter(answer.iter_content(1000)), b'')
+        return start.decode('utf-8', 'replace').strip().partition('\n')[0]
+
+    def _explained(self, error: Exception, url: str) -> TransportError:
+        connect, read = self.timeout
+        if isinstance(error, requests.ConnectTimeout):
+            return explain.timed_out(url, connect, connecting=True)
+        # A time-out within the body arrives as a ConnectionError around urllib3's own.
+        inner = error.args[0] if error.args else None
+        if isinstance(error, requests.Timeout) or isinstance(
+            inner, urllib3.exceptions.ReadTimeoutError
+        ):
+            return explain.timed_out(url, read, connecting=False)
+        if isinstance(
+            error,
+            (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
+        ):
+            return explain.broken_off(url)
+        return explain.connect_failed(error, url)

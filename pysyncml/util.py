@@ -1,0 +1,36 @@
+"""Small helpers that belong nowhere else; nothing but text and ids may move in here."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+
+class adict(dict[str, Any]):  # noqa: N801 - the documented name
+    """A dict whose keys are attributes too; a missing one reads as ``None``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return self.get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        self.pop(name, None)
+
+
+def newID() -> str:  # noqa: N802 - the documented name
+    """Return a new random id: 32 hexadecimal digits, never the same twice."""
+    return uuid.uuid4().hex
+
+
+def num2str(number: int) -> str:
+    """Return *number* with commas between the thousands."""
+    return f'{number:,}'
+
+
+def plural(count: int, singular: str, many: str | None = None) -> str:
+    """Return *count* and the right form of the noun: ``1 note``, ``2 notes``."""
+    return f'{num2str(count)} {singular if count == 1 else many or singular + "s"}'
