@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pysyncml.constants import SyncType
+
 _COUNTS = (
     'hereAdd',
     'hereMod',
@@ -82,7 +84,9 @@ class Stats:
     @classmethod
     def restore(cls, values: dict[str, Any]) -> Stats:
         """Return the statistics that :meth:`values` described."""
-        return cls(**values)
+        values = dict(values)
+        mode = values.pop('mode', None)
+        return cls(None if mode is None else SyncType(mode), **values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stats) and self.values() == other.values()

@@ -91,8 +91,7 @@ def _device(adapter: Any) -> dict[str, Any]:
 
 def _pending(engine: CommandLineSyncEngine, adapter: Any) -> list[dict[str, Any]]:
     def item(itemID: str, state: Any) -> dict[str, Any]:
-        gone = state in (ItemState.DELETED, ItemState.SOFTDELETED)
-        name = None if gone else engine.agent.describeItem(itemID)
+        name = engine.agent.describeItem(itemID)
         return {'id': itemID, 'item': name, 'state': ItemState(state).name.lower()}
 
     return [

@@ -186,10 +186,7 @@ def describe_pending(
 
 def _changes(changes: Any, stream: Any, describeItem: Callable[[str], str]) -> None:
     for itemID, state in changes:
-        gone = state in (ItemState.DELETED, ItemState.SOFTDELETED)
-        # a deleted item can no longer be asked for its name
-        what = f'Item ID {itemID}' if gone else describeItem(itemID)
-        stream.write(f'  - {printable(what)}: {_STATES.get(state, state)}\n')
+        stream.write(f'  - {printable(describeItem(itemID))}: {_STATES.get(state, state)}\n')
 
 
 def describe_devices(adapter: Any, peers: Sequence[Any], stream: TextIO) -> None:

@@ -144,7 +144,8 @@ class FakeAgent:
         self.notes = {'1': 'milk.txt', '2': 'odd\nname'}
 
     def describeItem(self, itemID):
-        return f'Note "{self.notes[itemID]}"'
+        name = self.notes.get(itemID)
+        return f'Item ID {itemID}' if name is None else f'Note "{name}"'
 
     def scan(self, store):
         store.registerChange('1', ItemState.ADDED)

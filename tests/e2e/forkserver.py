@@ -158,9 +158,9 @@ def child(order: dict[str, Any]) -> int:
     redirect(os.devnull, os.O_RDONLY, 0)
     redirect(order['out'], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
     redirect(order['err'], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 2)
-    sys.stdin = open(0, encoding='utf-8', closefd=False)
-    sys.stdout = open(1, 'w', encoding='utf-8', closefd=False)
-    sys.stderr = open(2, 'w', encoding='utf-8', closefd=False, buffering=1)
+    sys.stdin = open(0, encoding='utf-8', closefd=False)  # noqa: SIM115 - stays open
+    sys.stdout = open(1, 'w', encoding='utf-8', closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, 'w', encoding='utf-8', closefd=False, buffering=1)  # noqa: SIM115
     os.chdir(order['cwd'])
     os.environ.clear()
     os.environ.update(order['env'])

@@ -78,6 +78,7 @@ class World:
         self.servers: list[Server] = []
         self.proxies: list[Proxy] = []
         self.environment: dict[str, str] = {'E2E_RETRIES': '0.01,0.02,0.05'}
+        self.program: list[str] | None = None  # the command to run instead of forking
         self._count = 0
         self._lock = threading.Lock()
         self._known: set[str] = set()
@@ -135,7 +136,8 @@ class World:
             self._count += 1
             number = self._count
         logs = self.path('.runs')
-        return Run(list(argv), self.root, self._environ(env), logs / f'{number:04}')
+        where = logs / f'{number:04}'
+        return Run(list(argv), self.root, self._environ(env), where, self.program)
 
     def run(
         self,
@@ -238,10 +240,21 @@ class World:
 class Run:
     """One run of sync-notes, in a process of its own."""
 
-    def __init__(self, argv: list[str], cwd: Path, env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        cwd: Path,
+        env: dict[str, str],
+        log: Path,
+        program: list[str] | None = None,
+    ) -> None:
         self.argv = argv
         self._out, self._err = log.with_suffix('.out'), log.with_suffix('.err')
-        self.process = processes.start(argv, str(cwd), env, str(self._out), str(self._err))
+        files = str(self._out), str(self._err)
+        if program is None:
+            self.process = processes.start(argv, str(cwd), env, *files)
+        else:
+            self.process = processes.start_afresh([*program, *argv], str(cwd), env, *files)
 
     @property
     def running(self) -> bool:

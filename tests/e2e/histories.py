@@ -7,6 +7,7 @@ deleted or overwrote it on a device that had it; nothing else may make a token d
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import random
 import re
@@ -240,7 +241,7 @@ class Hand:
         self.say('rotate', *names)
         spare = self.full('spare~')
         os.rename(self.full(names[-1]), spare)
-        for old, new in reversed(list(zip(names, names[1:], strict=False))):
+        for old, new in reversed(list(itertools.pairwise(names))):
             os.rename(self.full(old), self.full(new))
         os.rename(spare, self.full(names[0]))
 

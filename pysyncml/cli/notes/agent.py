@@ -233,7 +233,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def describeItem(self, itemID: str) -> str:
         """Return a note's name for people."""
         row = self.desk.index.get(itemID)
-        return f'Note "{row.name}"' if row is not None else f'Item ID {itemID}'
+        name = row.name if row is not None else self.desk.index.gone_name(itemID)
+        return f'Note "{name}"' if name is not None else f'Item ID {itemID}'
 
     def modifiedTime(self, itemID: str) -> float | None:
         """Return when a note was last changed."""

@@ -10,6 +10,7 @@ Rows go through SQLAlchemy's Core and in bulk: there may be a hundred thousand.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class NoteRow:
 
 
 def make_models(model: Any) -> None:
-    """Add the tables of sync-notes to the engine's *model*: ``NoteItem`` and ``NoteBase``."""
+    """Add the tables of sync-notes to the engine's *model*."""
 
     class NoteItem(model.DatabaseObject, pysyncml.NoteItem):
         """A note in the index."""
@@ -57,7 +58,14 @@ def make_models(model: Any) -> None:
 
         body = sqlalchemy.Column(sqlalchemy.LargeBinary)
 
+    class NoteGone(model.DatabaseObject):
+        """The name of a note that is deleted, for peers that have not heard of it yet."""
+
+        name = sqlalchemy.Column(sqlalchemy.String)
+        when = sqlalchemy.Column(sqlalchemy.Float)
+
     model.NoteItem = NoteItem
+    model.NoteGone = NoteGone
     model.NoteBase = NoteBase
 
 
@@ -67,11 +75,13 @@ class NoteIndex:
     def __init__(self, model: Any, connection: Any) -> None:
         self._table = model.NoteItem.__table__
         self._bases = model.NoteBase.__table__
+        self._gone = model.NoteGone.__table__
         self._connection = connection
         self._rows: dict[str, NoteRow | None] = {}
         self._dirty: set[str] = set()
         self._removed: set[str] = set()
         self._new_bases: dict[str, bytes | None] = {}
+        self._new_gone: dict[str, str] = {}
         self._new_names: dict[str, set[str]] = {}
 
     # --- reading ------------------------------------------------------------------------------
@@ -179,8 +189,22 @@ class NoteIndex:
         self._rows[item_id] = None
         self._dirty.discard(item_id)
         self._new_bases[item_id] = None
+        if row is not None:
+            self._new_gone[item_id] = row.name
         if row is not None and row.stored:
             self._removed.add(item_id)
+
+    def gone_name(self, item_id: str) -> str | None:
+        """Return the name that a deleted note had."""
+        if item_id in self._new_gone:
+            return self._new_gone[item_id]
+        query = select(self._gone.c.name).where(self._gone.c.id == item_id)
+        name = self._connection.execute(query).scalar()
+        return None if name is None else _decode(name)
+
+    def forget_gone(self, before: float) -> None:
+        """Forget the names of notes deleted *before* a time, in seconds since 1970."""
+        self._connection.execute(self._gone.delete().where(self._gone.c.when < before))
 
     def set_base(self, item_id: str, body: bytes | None) -> None:
         """Remember the text of a note; ``None`` forgets it."""
@@ -191,6 +215,15 @@ class NoteIndex:
         if self._removed:
             self._delete(self._table, self._removed)
             self._removed.clear()
+        if self._new_gone:
+            self._delete(self._gone, self._new_gone)
+            now = time.time()
+            rows_gone = [
+                {'id': item_id, 'name': _encode(name), 'when': now}
+                for item_id, name in self._new_gone.items()
+            ]
+            self._connection.execute(self._gone.insert(), rows_gone)
+            self._new_gone.clear()
         if self._new_bases:
             self._write_bases()
         rows = [self._rows[item_id] for item_id in self._dirty]

@@ -21,6 +21,8 @@ log = logging.getLogger('pysyncml.cli')
 #: Fewer deletions than this never raise a question.
 FREE_DELETIONS = 10
 
+_REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
+
 
 class Scan:
     """One look at the directory of a :class:`~pysyncml.cli.notes.agent.NotesAgent`."""
@@ -106,6 +108,7 @@ class Scan:
             self.unreadable -= {o.key for o in self.desk.outcomes if o.ok}
         self.storage.sweep(self.desk.work.journal_lines(self.desk.name))
         self.storage.trash.expire()
+        self.index.forget_gone(self.desk.work.now - _REMEMBERED)
 
     def _settle_names(self) -> None:
         """Let notes that will always have to lie elsewhere be known by the name they have there."""
