@@ -22,7 +22,7 @@ demo: $(BASE)
 	$(BIN)/python scripts/demo.py
 
 test: $(TOOLS)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
@@ -33,7 +33,7 @@ docs: $(TOOLS)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 campaign: $(TOOLS)
-	$(BIN)/python -m pytest -q -m campaign
+	$(BIN)/python -m pytest -q -n auto -m campaign
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

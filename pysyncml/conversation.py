@@ -21,13 +21,13 @@ from pysyncml.constants import Policy, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
     CodecError,
-    ConnectFailed,
+    HTTPStatus,
     InvalidCredentials,
     MissingCredentials,
     ProtocolError,
     RemoteProtocolError,
     SyncmlError,
-    Timeout,
+    TransportError,
 )
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import (
@@ -70,8 +70,9 @@ _TOKEN = 'session='
 _VERSIONS = ('1.2',)
 
 
-def _room(session: Session) -> int:
-    return (session.peer_max_msg_size or MESSAGE_SIZE) - _HEADER_SIZE
+def _room(session: Session, inbound: Message | None) -> int:
+    said = inbound.header.max_msg_size if inbound is not None else None
+    return (said or session.peer_max_msg_size or MESSAGE_SIZE) - _HEADER_SIZE
 
 
 # --- client -----------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def converse(
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
-            message = turn(inbound, parties, _room(session))
+            message = turn(inbound, parties, _room(session, inbound))
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
         if message is None:
@@ -154,7 +155,9 @@ def _exchange(
         try:
             response = transport.exchange(request)
             break
-        except (ConnectFailed, Timeout) as error:
+        except HTTPStatus:
+            raise
+        except TransportError as error:
             # the same message again is harmless: if it had arrived, so comes its answer
             if session.msg_id == 1 or delay is None:
                 raise
@@ -383,7 +386,7 @@ class _Server:
             may_delete=self.adapter.mayDelete,
             max_obj_size=self.adapter.maxObjSize,
         )
-        message = turn(self.message, parties, _room(session))
+        message = turn(self.message, parties, _room(session, self.message))
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
         content_type, body = encode(message, 'xml')

@@ -290,6 +290,7 @@ class AgentContract:
         here.replace(first, self.make_item(4))
         here.delete(second)
         match = there.agent.matchItem(self.make_item(3))
+        assert match is not None
         there.replace(str(match.id), self.make_item(5))
         here.sync(there)
         _assert_equal(here, there)

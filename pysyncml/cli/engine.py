@@ -376,11 +376,10 @@ class CommandLineSyncEngine(HookHost):
             raise LogicalError('a client needs a server to talk to')
 
     def pending(self, adapter: Any) -> tuple[list[Any], bool]:
-        """Return the pending changes of the peers of this role, and whether there is any peer."""
-        peers = self.peers(adapter)
-        wanted = {peer.devID for peer in peers}
+        """Return the pending changes of the peers of this role, and whether we have met any."""
+        wanted = {peer.devID for peer in self.peers(adapter)}
         changes = [entry for entry in adapter.pendingChanges() if entry[0].devID in wanted]
-        return changes, bool(peers)
+        return changes, bool(changes)
 
     def peers(self, adapter: Any) -> list[Any]:
         """Return the peers of this role: a client's server, or a server's clients."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, false, func, or_, select
 
 from pysyncml.constants import ItemState
 from pysyncml.state.tables import Tables
@@ -392,10 +392,13 @@ class Knowledge:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def pending(self, after: int, limit: int | None, *, slow: bool, session: int) -> list[Pending]:
+    def pending(
+        self, after: int, limit: int | None, *, slow: bool, session: int, deletions: bool = False
+    ) -> list[Pending]:
         """Return changes beyond number *after* that the peer does not know, in their order.
 
-        With *slow* everything counts as unknown that was not seen in this *session*.
+        With *slow* everything counts as unknown that was not seen in this *session*, but for
+        deletions: those only with *deletions*.
         """
         self.flush()
         change, mapping = self._t.change, self._t.mapping
@@ -403,7 +406,10 @@ class Knowledge:
             self._joined(
                 change.c.item_id, change.c.seq, change.c.state, mapping.c.remote_id, mapping.c.seq
             )
-            .where(change.c.seq > after, self._unknown(slow=slow, session=session))
+            .where(
+                change.c.seq > after,
+                self._unknown(slow=slow, session=session, deletions=deletions),
+            )
             .order_by(change.c.seq)
             .limit(limit)
         )
@@ -414,12 +420,15 @@ class Knowledge:
         rows = self.pending(after, 1, slow=False, session=0)
         return rows[0].seq if rows else None
 
-    def count_pending(self, after: int, *, slow: bool = False, session: int = 0) -> int:
-        """Return how many changes beyond number *after* the peer does not know."""
+    def count_pending(
+        self, after: int, *, slow: bool = False, session: int = 0, deletions: bool = False
+    ) -> int:
+        """Return how many changes :meth:`pending` would return."""
         self.flush()
         change = self._t.change
         query = self._joined(func.count()).where(
-            change.c.seq > after, self._unknown(slow=slow, session=session)
+            change.c.seq > after,
+            self._unknown(slow=slow, session=session, deletions=deletions),
         )
         return int(self._connection.execute(query).scalar() or 0)
 
@@ -463,7 +472,7 @@ class Knowledge:
             .where(change.c.store_id == self.log.store_id)
         )
 
-    def _unknown(self, *, slow: bool, session: int) -> Any:
+    def _unknown(self, *, slow: bool, session: int, deletions: bool = False) -> Any:
         change, mapping = self._t.change, self._t.mapping
         never = and_(mapping.c.seq.is_(None), change.c.state != _GONE)
         older = or_(
@@ -472,9 +481,10 @@ class Knowledge:
         )
         if not slow:
             return or_(never, older)
+        gone = and_(change.c.state == _GONE, older) if deletions else false()
         seen = and_(mapping.c.seen.is_not(None), mapping.c.seen == session)
         unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
-        return or_(and_(unseen, change.c.state != _GONE), and_(seen, or_(never, older)))
+        return or_(and_(unseen, change.c.state != _GONE), and_(seen, or_(never, older)), gone)
 
 
 def _known(row: Any) -> Known:

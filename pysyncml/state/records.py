@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, select
 
 from pysyncml.state.tables import Tables
 
@@ -96,12 +97,10 @@ class Records:
 
     def find(self, kind: type[R], **where: Any) -> list[R]:
         """Return all records of *kind* whose columns equal *where*, oldest first."""
-        table = self._table(kind)
-        query = select(*(table.c[f.name] for f in fields(kind))).order_by(table.c.id)
-        for name, value in where.items():
-            column = table.c[name]
-            query = query.where(column.is_(None) if value is None else column == value)
-        return [kind(**row._mapping) for row in self._connection.execute(query)]
+        asked = tuple((name, value is None) for name, value in where.items())
+        query = _selection(self._table(kind), tuple(f.name for f in fields(kind)), asked)
+        values = {f'b_{name}': value for name, value in where.items() if value is not None}
+        return [kind(**row._mapping) for row in self._connection.execute(query, values)]
 
     def first(self, kind: type[R], **where: Any) -> R | None:
         """Return the oldest record of *kind* whose columns equal *where*, if there is one."""
@@ -112,12 +111,11 @@ class Records:
         table = self._table(type(record))
         values = {f.name: getattr(record, f.name) for f in fields(record) if f.name != 'id'}
         if record.id is None:
-            result = self._connection.execute(table.insert().values(**values))
+            result = self._connection.execute(table.insert(), values)
             key = result.inserted_primary_key
             record.id = int(key[0]) if key else None
         else:
-            where = table.c.id == record.id
-            self._connection.execute(table.update().where(where).values(**values))
+            self._connection.execute(_update(table), {**values, 'b_id': record.id})
         return record
 
     def delete(self, record: Record) -> None:
@@ -138,3 +136,23 @@ class Records:
     def _table(self, kind: type[Record]) -> Table:
         table: Table = getattr(self._tables, kind.TABLE)
         return table
+
+
+# Making a statement costs more than running it, and a session runs the same few over and over.
+
+
+@cache
+def _selection(
+    table: Table, names: tuple[str, ...], asked: tuple[tuple[str, bool], ...]
+) -> Select[Any]:
+    """Return the query for the columns *names*; *asked*: (name, whether it must be NULL)."""
+    query = select(*(table.c[name] for name in names)).order_by(table.c.id)
+    for name, null in asked:
+        column = table.c[name]
+        query = query.where(column.is_(None) if null else column == bindparam(f'b_{name}'))
+    return query
+
+
+@cache
+def _update(table: Table) -> Update:
+    return table.update().where(table.c.id == bindparam('b_id'))

@@ -180,10 +180,13 @@ def _sync(command: Sync, parties: Parties) -> list[Said]:
     for child in command.commands:
         if binding is None or code is not StatusCode.OK:
             saids += session.status_of(child, code)
-        elif isinstance(child, Add | Replace | Delete):
+        elif not isinstance(child, Add | Replace | Delete):
+            saids += session.status_of(child, StatusCode.NOT_IMPLEMENTED)
+        elif binding.they_send:
             saids += _items(binding, child)
         else:
-            saids += session.status_of(child, StatusCode.NOT_IMPLEMENTED)
+            # in a synchronisation that goes the other way
+            saids += session.status_of(child, StatusCode.COMMAND_NOT_ALLOWED)
     return saids
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pysyncml.constants import ItemState, Policy, Role, StatusCode
@@ -28,28 +29,29 @@ def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) 
     Nothing passes: whatever goes wrong costs this item its Status, and the others go on.
     """
     binding.progress.received += 1
+    status, text = _attempt(binding, lambda: _Incoming(binding, command, item).receive())
+    if text:
+        name = item.source_uri or item.target_uri or '?'
+        binding.stats.hereErr += 1
+        binding.problem(f'an item of the other side ({name}) was not taken: {text}')
+    return status, text
+
+
+def _attempt(binding: Binding, action: Callable[[], int]) -> Answer:
+    """Return the Status code of *action*, and a line about what went wrong, if anything did."""
     try:
         with binding.savepoint():
-            return _Incoming(binding, command, item).receive(), ''
-    except ConflictError as error:
-        return _failed(binding, item, error.status, str(error))
+            return action(), ''
     except SyncmlError as error:
-        return _failed(binding, item, error.status, str(error))
+        return error.status, str(error) or type(error).__name__
     except LookupError as error:
-        return _failed(binding, item, StatusCode.NOT_FOUND, f'there is no such item: {error}')
+        return StatusCode.NOT_FOUND, f'there is no such item: {error}'
     except OSError as error:
         status = _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else _FAILED
-        return _failed(binding, item, status, error.strerror or 'the system refused')
+        return status, error.strerror or 'the system refused'
     except Exception:
-        log.exception('an item of the peer could not be stored')
-        return _failed(binding, item, _FAILED, 'an internal error; the log says more')
-
-
-def _failed(binding: Binding, item: Item, status: int, text: str) -> Answer:
-    name = item.source_uri or item.target_uri or '?'
-    binding.stats.hereErr += 1
-    binding.problem(f'an item of the other side ({name}) was not taken: {text}')
-    return status, text
+        log.exception('an item of the peer could not be dealt with')
+        return _FAILED, 'an internal error; the log says more'
 
 
 _FAILED = StatusCode.COMMAND_FAILED
@@ -213,7 +215,7 @@ class _Incoming:
     def _is_newer(self) -> bool:
         """Whether the incoming version is younger; without a time it counts as made just now."""
         theirs = getattr(self.loaded, 'modified', None)
-        if theirs is None or self.known is None:
+        if theirs is None or self.known is None or self.here is Here.DELETED:
             return True
         ours = self.agent.modifiedTime(self.known.item_id)
         return ours is None or float(theirs) >= ours
@@ -423,13 +425,31 @@ def _shown(item: Any) -> dict[str, Any]:
 
 
 def sweep(binding: Binding) -> None:
-    """The peer has sent all it has: in a refresh, throw away what it did not send."""
+    """The peer has sent all it has: in a refresh, throw away what it did not send.
+
+    Not so when something it did send could not be stored: our version of it may be the last.
+    """
     history = binding.store.keepsHistory
-    for item_id in binding.known.unseen(binding.parties.session.number) if binding.wipes else ():
-        with binding.savepoint():
-            binding.agent.deleteItem(item_id)
-        binding.log.record(item_id, ItemState.DELETED, None, history=history)
-        binding.known.forget(item_id)
-        binding.stats.hereDel += 1
+    if binding.wipes and binding.stats.hereErr:
+        binding.problem('nothing was deleted here, as not everything could be taken')
+    elif binding.wipes:
+        for item_id in binding.known.unseen(binding.parties.session.number):
+            _throw_away(binding, item_id)
     for item_id, spec in binding.agent.settleItems():
         binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
+
+
+def _throw_away(binding: Binding, item_id: str) -> None:
+    def delete() -> int:
+        binding.agent.deleteItem(item_id)
+        return StatusCode.OK
+
+    _, text = _attempt(binding, delete)
+    if text:
+        binding.stats.hereErr += 1
+        binding.problem(f'{binding.agent.describeItem(item_id)} was not deleted: {text}')
+        return
+    history = binding.store.keepsHistory
+    binding.log.record(item_id, ItemState.DELETED, None, history=history)
+    binding.known.forget(item_id)
+    binding.stats.hereDel += 1

@@ -201,7 +201,8 @@ def _begin(binding: Binding) -> int | None:
     if not binding.we_send:
         return 0
     number = binding.parties.session.number
-    return binding.known.count_pending(progress.cursor, slow=slow, session=number)
+    client = binding.role is Role.CLIENT
+    return binding.known.count_pending(progress.cursor, slow=slow, session=number, deletions=client)
 
 
 def _sends_all(binding: Binding) -> bool:
@@ -219,9 +220,12 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
     """Yield commands until the room is used up; mark the binding when it has no more."""
     progress = binding.progress
     slow, number = _sends_all(binding), binding.parties.session.number
+    client = binding.role is Role.CLIENT
     left = room - 2 * _OVERHEAD
     while True:
-        page = binding.known.pending(progress.cursor, _PAGE, slow=slow, session=number)
+        page = binding.known.pending(
+            progress.cursor, _PAGE, slow=slow, session=number, deletions=client
+        )
         if not page:
             progress.exhausted = True
             return
@@ -257,7 +261,7 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
         name = pending.item_id if client else pending.remote_id
         if name is None:
             binding.known.forget(pending.item_id)  # offered once, and never taken
-        if name is None or (client and _sends_all(binding)):
+        if name is None:
             return None
         item = Item(source=Location(name)) if client else Item(target=Location(name))
         sent = Sent('Delete', progress.store, pending.item_id, pending.seq, True)
@@ -349,8 +353,15 @@ def _note_offer(binding: Binding, pending: Pending, said: Said) -> None:
         if pending.acknowledged is None:
             binding.known.note(pending.item_id, offered=pending.seq)
     else:
+        # if the client shows it at all, before its pair or after, this is what it has
+        digest = said.sent.digest if said.sent else None
         binding.known.note(
-            pending.item_id, remote_id=None, seq=None, offered=pending.seq, seen=None, digest=None
+            pending.item_id,
+            remote_id=None,
+            seq=None,
+            offered=pending.seq,
+            seen=None,
+            digest=digest,
         )
 
 

@@ -126,6 +126,8 @@ def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
         if code != StatusCode.CONFLICT_RESOLVED_SERVER_DATA:
             binding.stats.peerDel += 1
         return
+    if code == StatusCode.FORBIDDEN and binding.progress.slow:
+        return  # some servers want no deletions in a slow sync: it is told the next time
     _unsettled(binding, status, sent)
 
 

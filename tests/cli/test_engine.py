@@ -248,7 +248,7 @@ def test_local_as_client_and_as_server(folder):
     out = go('-l', '--json', folder, peers=peers)[2]
     assert json.loads(out)['pending'][0]['changes'][1] == {
         'id': 'gone',
-        'item': None,
+        'item': 'Item ID gone',
         'state': 'deleted',
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from pysyncml.testing import TestDevice
 from pysyncml.transport.http import HTTPTransport
 from pysyncml.transport.wsgi import AdHocServer, application
 
-__all__ = ['Raw', 'Shelf']
+__all__ = ['Raw', 'Shelf', 'free_port']
 
 
 class Shelf(pysyncml.BaseNoteAgent):
@@ -88,3 +89,9 @@ class Raw(TestDevice):
         """Be a server; yield the address."""
         with AdHocServer(application(self.handle), '127.0.0.1', 0) as server:
             yield server.url
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(('127.0.0.1', 0)) as stream:
+        return int(stream.getsockname()[1])

@@ -13,19 +13,23 @@ before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may ha
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import io
 import json
 import logging
 import os
 import select
 import signal
 import sys
+import tempfile
 import traceback
 from typing import Any
 
 _NEEDED = """
-    cheroot.server cheroot.ssl.builtin cheroot.wsgi encodings.idna filelock lxml.etree
+    _strptime ctypes cheroot.server cheroot.ssl.builtin cheroot.wsgi encodings.idna filelock
+    lxml.etree
     multiprocessing pathspec platformdirs pyexpat requests rich.progress sqlalchemy.dialects.sqlite
     sqlalchemy.orm sqlite3 ssl urllib3
     pysyncml pysyncml.adapter pysyncml.agents pysyncml.cli pysyncml.cli.client pysyncml.cli.engine
@@ -52,8 +56,19 @@ def import_all() -> None:
             importlib.import_module(name)
         except ImportError as error:
             print(f'forkserver: {error}', file=sys.stderr)
+    warm_up()
     gc.collect()
     gc.freeze()  # the garbage collector must not touch what children share
+
+
+def warm_up() -> None:
+    """Let everything be set up that is set up at the first use: a run that finds no server."""
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, 'note'), 'wb') as note:
+            note.write(b'x')
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            run(['--json', '--remote', 'http://127.0.0.1:1/', folder])
 
 
 def run(argv: list[str]) -> int:

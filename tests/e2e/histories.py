@@ -29,9 +29,14 @@ ROUNDS = 6  # of synchronising all devices, within which everything must be sett
 
 
 class People:
-    """Those who edit the notes on all devices of a world."""
+    """Those who edit the notes on all devices of a world.
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    Args:
+        careful: whether they never delete anything, nor write over it.
+    """
+
+    def __init__(self, world: World, rng: random.Random, *, careful: bool = False) -> None:
+        self.actions = {k: n for k, n in ACTIONS.items() if not (careful and k in DELETING)}
         self.world = world
         self.rng = rng
         self.count = 0
@@ -41,8 +46,7 @@ class People:
 
     def act(self, place: str) -> None:
         """Do one random thing on the device *place*."""
-        names = list(ACTIONS)
-        action = self.rng.choices(names, [ACTIONS[name] for name in names])[0]
+        action = self.rng.choices(list(self.actions), list(self.actions.values()))[0]
         hand = Hand(self, place)
         getattr(hand, action)()
 
@@ -337,6 +341,8 @@ ACTIONS = {
     'to_folder': 2,
     'to_file': 1,
 }
+
+DELETING = {'move_over', 'delete', 'delete_folder', 'to_folder', 'to_file'}
 
 
 # --- what must be true --------------------------------------------------------------------------

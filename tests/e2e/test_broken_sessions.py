@@ -122,10 +122,14 @@ def edited_everywhere(seed: int, folder: Path) -> None:
 
 
 def edited_on_one(seed: int, folder: Path) -> None:
-    """Only one device is edited: in the end all have exactly what it has, and nothing twice."""
+    """Only one device is edited: in the end all have exactly what it has, and nothing twice.
+
+    Nothing is deleted: as long as a first synchronisation has not come to its end, what was
+    sent by then and is deleted here may come back.
+    """
     rng = random.Random(seed)
     with World(folder) as world:
-        people = People(world, rng)
+        people = People(world, rng, careful=True)
         with told(people):
             trouble = Trouble(world, people, seed)
             editor = rng.choice(PLACES)

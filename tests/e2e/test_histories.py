@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import World
+from tests.e2e.harness import World, check
 from tests.e2e.histories import People, check_end, check_idle, run_all, settle
 
 CLIENTS = ('a', 'b', 'c')
@@ -73,7 +73,37 @@ def edited_in_turn(seed: int, folder: Path) -> None:
             raise AssertionError('\n'.join([str(error), *people.diary])) from error
 
 
-@pytest.mark.parametrize('batch', range(5))
+def edited_at_once(seed: int, folder: Path) -> None:
+    """Everybody edits, and several devices synchronise at the same time."""
+    rng = random.Random(seed)
+    with World(folder) as world:
+        people = People(world, rng)
+        server = world.server('s', '--allow-deletions')
+
+        def sync(name):
+            result = world.sync(name, '--allow-deletions')
+            people.diary.append(f'{name}: SYNC {result.moved}')
+            return result
+
+        try:
+            for _ in range(rng.randrange(3, 6)):
+                for _ in range(rng.randrange(1, 9)):
+                    people.act(rng.choice(PLACES))
+                names = rng.sample(CLIENTS, rng.randrange(2, 4))
+                runs = [world.begin(name, '--allow-deletions') for name in names]
+                for name, run in zip(names, runs, strict=True):
+                    result = check(run.wait(), run.argv, None)
+                    people.diary.append(f'{name}: SYNC with others {result.code} {result.moved}')
+                    # what another one has just changed may be left for the next time
+                    assert result.code in (0, 4), result.err
+            settle(world, CLIENTS, sync)
+            check_end(world, people, PLACES)
+            assert 'Traceback' not in server.log()
+        except AssertionError as error:
+            raise AssertionError('\n'.join([str(error), *people.diary])) from error
+
+
+@pytest.mark.parametrize('batch', range(4))
 def test_edits_everywhere_end_in_step(batch, tmp_path):
     run_all(range(batch * _BATCH, (batch + 1) * _BATCH), edited_everywhere, tmp_path)
 
@@ -83,9 +113,14 @@ def test_edits_in_turn_arrive_exactly(batch, tmp_path):
     run_all(range(batch * _BATCH, (batch + 1) * _BATCH), edited_in_turn, tmp_path)
 
 
+def test_devices_at_once_end_in_step(tmp_path):
+    run_all(range(_BATCH), edited_at_once, tmp_path)
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize('batch', range(10))
 def test_a_thousand_histories(batch, tmp_path):
     first = 1000 + 100 * batch
     run_all(range(first, first + 70), edited_everywhere, tmp_path)
-    run_all(range(first + 70, first + 100), edited_in_turn, tmp_path)
+    run_all(range(first + 70, first + 90), edited_in_turn, tmp_path)
+    run_all(range(first + 90, first + 100), edited_at_once, tmp_path)

@@ -210,7 +210,7 @@ def test_a_made_up_name_of_plain_text_is_safe(fenced: World) -> None:
     assert all(os.path.dirname(key) == 's' and key.endswith('.txt') for key in new), new
 
 
-# --- symbolic links ---------------------------------------------------------------------------
+# --- symbolic links -----------------------------------------------------------------------------
 
 
 def test_nothing_goes_through_a_symbolic_link(world: World) -> None:
@@ -268,7 +268,7 @@ def test_a_symbolic_link_is_said_once(world: World) -> None:
     assert world.tree('s') == {'n.txt': b'n'}
 
 
-# --- clashes ----------------------------------------------------------------------------------
+# --- clashes ------------------------------------------------------------------------------------
 
 
 def _settle(world: World, *names: str) -> dict[str, bytes]:
@@ -381,7 +381,7 @@ def test_both_rename_one_note_differently(world: World) -> None:
     assert set(tree.values()) == {b'text'}
 
 
-# --- a disk that does not tell upper case from lower case ------------------------------------------
+# --- a disk that does not tell upper case from lower case ---------------------------------------
 
 
 class _Folding:
@@ -392,8 +392,9 @@ class _Folding:
 
     def sync(self, name: str) -> None:
         engine = notes.NotesEngine()
-        engine.configure(['--quiet', '--remote', self.world.servers[0].url,
-                          os.fspath(self.world.path(name))])  # fmt: skip
+        engine.configure(
+            ['--quiet', '--remote', self.world.servers[0].url, os.fspath(self.world.path(name))]
+        )
         engine.agent._folds = True
         assert engine.run() == 0
 

@@ -196,7 +196,7 @@ class Run:
 
 
 @given(STEPS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_tables_say_what_the_model_says(steps):
     run = Run()
     try:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import StaticPool
 
 import pysyncml
 from pysyncml.codec import decode, encode
@@ -58,9 +62,42 @@ def bookmark(url, title=None):
     return Bookmark(url=url, title=title or f'title of {url}')
 
 
-def device(name, *urls, agent=None, **values) -> TestDevice:
+class Engines:
+    """Databases in memory, used again: SQLAlchemy keeps its compiled statements by engine."""
+
+    def __init__(self) -> None:
+        self.engines: list[Engine] = []
+        self.used = 0
+        self.template = None
+
+    def release(self) -> None:
+        """Declare all databases unused."""
+        self.used = 0
+
+    def take(self) -> Engine:
+        """Return an engine whose database has empty tables."""
+        if self.used == len(self.engines):
+            memory = {'poolclass': StaticPool, 'connect_args': {'check_same_thread': False}}
+            self.engines.append(create_engine('sqlite://', **memory))
+        engine = self.engines[self.used]
+        self.used += 1
+        driver = engine.raw_connection().dbapi_connection
+        driver.rollback()
+        if self.template is None:
+            pysyncml.Context(engine=engine).options.get('x')
+            self.template = sqlite3.connect(':memory:')
+            driver.backup(self.template)
+        self.template.backup(driver)
+        return engine
+
+
+ENGINES = Engines()
+
+
+def device(name, *urls, agent=None, engine=None, **values) -> TestDevice:
     """Return a device that has bookmarks of *urls*."""
-    made = TestDevice(name, agent or BookmarkAgent(), **values)
+    engine = ENGINES.take() if engine is None else engine
+    made = TestDevice(name, agent or BookmarkAgent(), engine=engine, **values)
     for url in urls:
         made.add(bookmark(url))
     return made

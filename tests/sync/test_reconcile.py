@@ -42,13 +42,13 @@ SAME_FOR_ALL = [
     ('Replace', Here.UNCHANGED, '', 'REPLACE', 200),
     ('Delete', Here.UNCHANGED, '', 'DELETE', 200),
     # the same on both sides
-    ('Add', Here.UNCHANGED, 'equal', 'LINK', 200),
+    ('Add', Here.UNCHANGED, 'equal', 'LINK', 418),
     ('Replace', Here.UNCHANGED, 'equal', 'LINK', 200),
     ('Replace', Here.CHANGED, 'equal', 'LINK', 200),
     ('Replace', Here.CHANGED, 'equal stale', 'LINK', 200),
     ('Replace', Here.CHANGED, 'equal merged', 'LINK', 200),
     # what the peer is known to have
-    ('Add', Here.CHANGED, 'stale', 'OLD_NEWS', 200),
+    ('Add', Here.CHANGED, 'stale', 'OLD_NEWS', 418),
     ('Replace', Here.CHANGED, 'stale', 'OLD_NEWS', 200),
     ('Replace', Here.UNCHANGED, 'stale', 'OLD_NEWS', 200),
     ('Replace', Here.DELETED, 'stale', 'OLD_NEWS', 200),

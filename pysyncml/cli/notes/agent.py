@@ -295,10 +295,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         body = item.body if item.body is not None else b''
         digest = hashlib.sha256(body).hexdigest()
         expected = self._expected(row)
-        old_name = row.name
-        old_body = self._old_body(row) if reportChanges and digest != row.sha256 else None
+        old_name, changed = row.name, digest != row.sha256
+        old_body = self._old_body(row) if reportChanges and changed else None
         path = self.desk.places.find(name, row) if name != row.name else row.path
-        if digest != row.sha256 or expected is None:
+        if changed or expected is None:
             self._stage(row, body, path, expected)
         elif path != row.path:
             self.desk.batch.move(row.id, row.path, path, expect=expected)
@@ -311,7 +311,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self.desk.index.put(row)
         self._keep_base(row, body)
         item.name = row.name
-        if not reportChanges:
+        if not reportChanges or (changed and old_body is None):
             return None
         return self.spec(old_name, row.name, old_body, body if old_body is not None else None)
 
