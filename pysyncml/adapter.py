@@ -553,7 +553,7 @@ class Adapter(Device):
         Returns:
             What was done so far in this session, by URI of our datastores.
         """
-        from pysyncml.conversation import answer
+        from pysyncml.service import answer
 
         content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
         url = getattr(request, 'url', None)

@@ -21,8 +21,8 @@ from pysyncml.adapter import Adapter, Store
 from pysyncml.agents.base import Agent
 from pysyncml.constants import ItemState, SyncType
 from pysyncml.context import Context
-from pysyncml.conversation import answer
 from pysyncml.errors import ConflictError, InvalidItem
+from pysyncml.service import answer
 from pysyncml.stats import Stats
 from pysyncml.transport import LoopbackTransport, Request, Response
 

@@ -40,6 +40,7 @@ FLOORS = {
     'context': 4,
     'adapter': 4,
     'conversation': 4,
+    'service': 4,
     'surface': 4,
     '': 5,
     'cli': 5,
@@ -48,7 +49,14 @@ FLOORS = {
 }
 
 # Imports between neighbours on one floor that are meant.
-SIDEWAYS = {('context', 'adapter'), ('adapter', 'conversation'), ('cli', ''), ('testing', '')}
+SIDEWAYS = {
+    ('context', 'adapter'),
+    ('adapter', 'conversation'),
+    ('adapter', 'service'),
+    ('service', 'conversation'),
+    ('cli', ''),
+    ('testing', ''),
+}
 
 # Programs are written as an outsider would write them.
 PROGRAMS = {'cli.notes': ('', 'cli', 'storage')}

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, select
 
-from pysyncml.state.changes import ChangeLog, Knowledge
+from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
+from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import Records
 
 if TYPE_CHECKING:

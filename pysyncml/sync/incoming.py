@@ -11,7 +11,8 @@ from typing import Any
 from pysyncml.constants import ItemState, Policy, Role, StatusCode
 from pysyncml.errors import ConflictError, InvalidContent, StoreFull, SyncmlError
 from pysyncml.protocol.messages import Add, Delete, Item, Replace
-from pysyncml.state.changes import Change, Known
+from pysyncml.state.changes import Change
+from pysyncml.state.knowledge import Known
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here, Situation, Verdict, reconcile
 

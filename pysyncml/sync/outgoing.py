@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from math import inf
 
 from pysyncml.constants import (
     TYPE_SYNCML_DEVICE_INFO,
@@ -36,7 +37,7 @@ from pysyncml.protocol.messages import (
 )
 from pysyncml.protocol.session import Said, Sent
 from pysyncml.protocol.stages import Stage
-from pysyncml.state.changes import Pending
+from pysyncml.state.knowledge import Pending
 from pysyncml.sync.pairing import find_uri, pair
 from pysyncml.sync.parties import Binding, Parties
 
@@ -48,6 +49,7 @@ CONSENT = 'pysyncml-deletions=agreed'
 
 _PAGE = 200
 _OVERHEAD = 350  # bytes around the data of an item, generously
+_STATUS_SIZE = 300  # bytes of a Status, generously
 _MAP_OVERHEAD = 120
 
 
@@ -221,7 +223,7 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
     progress = binding.progress
     slow, number = _sends_all(binding), binding.parties.session.number
     client = binding.role is Role.CLIENT
-    left = room - 2 * _OVERHEAD
+    left, most = room - 2 * _OVERHEAD, _answerable(binding)
     while True:
         page = binding.known.pending(
             progress.cursor, _PAGE, slow=slow, session=number, deletions=client
@@ -248,9 +250,16 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
                 continue
             _note_offer(binding, pending, said)
             left -= size
+            most -= 1
             yield said, size
-            if left <= 0:
+            if left <= 0 or most <= 0:
                 return
+
+
+def _answerable(binding: Binding) -> float:
+    """Return how many commands can be answered in one message that is not too large for us."""
+    limit = binding.parties.session.max_msg_size
+    return inf if limit is None else max(1, (limit - 2 * _OVERHEAD) // _STATUS_SIZE - 4)
 
 
 def _command(binding: Binding, pending: Pending) -> Said | None:

@@ -13,7 +13,8 @@ from pysyncml.agents.base import Agent
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
 from pysyncml.protocol.session import Progress, Session
-from pysyncml.state.changes import ChangeLog, Knowledge
+from pysyncml.state.changes import ChangeLog
+from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats

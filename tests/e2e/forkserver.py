@@ -35,7 +35,8 @@ _NEEDED = """
     pysyncml pysyncml.adapter pysyncml.agents pysyncml.cli pysyncml.cli.client pysyncml.cli.engine
     pysyncml.cli.model pysyncml.cli.notes pysyncml.cli.notes.agent pysyncml.cli.notes.index
     pysyncml.cli.notes.scan pysyncml.cli.overview pysyncml.cli.serve pysyncml.codec
-    pysyncml.codec.xml pysyncml.context pysyncml.conversation pysyncml.merge pysyncml.storage
+    pysyncml.codec.xml pysyncml.context pysyncml.conversation pysyncml.service pysyncml.merge
+    pysyncml.storage
     pysyncml.sync pysyncml.transport.adhoc pysyncml.transport.http pysyncml.transport.wsgi
 """.split()
 

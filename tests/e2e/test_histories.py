@@ -113,7 +113,7 @@ def test_edits_in_turn_arrive_exactly(batch, tmp_path):
     run_all(range(batch * _BATCH, (batch + 1) * _BATCH), edited_in_turn, tmp_path)
 
 
-@pytest.mark.parametrize('batch', range(2))
+@pytest.mark.parametrize('batch', range(1))
 def test_devices_at_once_end_in_step(batch, tmp_path):
     run_all(range(batch * _BATCH, (batch + 1) * _BATCH), edited_at_once, tmp_path)
 

@@ -333,3 +333,13 @@ def test_the_id_of_a_forgotten_item_is_free(run):
     run.check()
     assert run.known.of_remote('r1').item_id == 'b'
     assert run.known.of_item('a').seq is None
+
+
+def test_peers_may_pass_ids_round(run):
+    for item, remote in zip('abc', ('r1', 'r2', 'r3'), strict=True):
+        run.note(item, {'remote_id': remote, 'seq': 1})
+    run.commit()
+    for item, remote in zip('abc', ('r2', 'r3', 'r1'), strict=True):
+        run.note(item, {'remote_id': remote})
+    run.commit()
+    run.check()

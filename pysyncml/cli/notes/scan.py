@@ -52,7 +52,6 @@ class Scan:
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
-        self._settle_names()
         ignore = self.ignore
         known = self.index.stamps()
         suspects = self._walk(known, ignore)
@@ -65,6 +64,7 @@ class Scan:
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
+        self._give_in()
         self._register()
 
     # --- before looking -----------------------------------------------------------------------
@@ -110,11 +110,12 @@ class Scan:
         self.storage.trash.expire()
         self.index.forget_gone(self.desk.work.now - _REMEMBERED)
 
-    def _settle_names(self) -> None:
-        """Let notes that will always have to lie elsewhere be known by the name they have there."""
+    def _give_in(self) -> None:
+        """Let notes that will always have to lie elsewhere be known by the name they have there.
+
+        The others are moved to where they belong when the work is committed.
+        """
         places = self.desk.places
-        if not self.engine.readonly:
-            places.settle()
         for row in places.waiting():
             if self._stays(row):
                 self.changes.append((row.id, pysyncml.ITEM_MODIFIED, places.give_in(row)))

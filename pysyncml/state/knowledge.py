@@ -1,0 +1,346 @@
+"""What one peer knows of one of our datastores.
+
+A peer's knowledge is one mapping row for each item: the version it has acknowledged. What is
+pending for a peer is a query over these rows and the log of changes, so that the cost of a change
+does not depend on how many peers there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, false, func, or_, select
+
+from pysyncml.state.changes import CHUNK, GONE, ChangeLog
+from pysyncml.state.tables import Tables
+
+
+@dataclass(slots=True)
+class Known:
+    """What a peer knows of an item."""
+
+    item_id: str
+    remote_id: str | None = None
+    seq: int | None = None
+    offered: int | None = None
+    unconfirmed: bool = False
+    seen: int | None = None
+    digest: str | None = None
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change a peer has not acknowledged."""
+
+    item_id: str
+    seq: int
+    state: int
+    remote_id: str | None
+    acknowledged: int | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the item is deleted."""
+        return self.state == GONE
+
+
+class Knowledge:
+    """What one peer knows of one of our datastores. Writes are gathered until :meth:`flush`."""
+
+    def __init__(
+        self, connection: Connection, tables: Tables, log: ChangeLog, binding_id: int
+    ) -> None:
+        self._connection = connection
+        self._t = tables
+        self.log = log
+        self.binding_id = binding_id
+        self._by_item: dict[str, Known | None] = {}
+        self._by_remote: dict[str, Known | None] = {}
+        self._dirty: dict[str, Known] = {}
+        self._deleted: set[str] = set()
+        self._moved: set[str] = set()  # items whose stored row may hold an outdated remote id
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def prefetch(self, *, item_ids: Sequence[str] = (), remote_ids: Sequence[str] = ()) -> None:
+        """Load the rows of these items at once, and their newest versions."""
+        mapping = self._t.mapping
+        self._load(mapping.c.item_id, [i for i in item_ids if i not in self._by_item])
+        self._load(mapping.c.remote_id, [i for i in remote_ids if i not in self._by_remote])
+        items = set(item_ids)
+        for remote_id in remote_ids:
+            known = self._by_remote.get(remote_id)
+            if known is not None:
+                items.add(known.item_id)
+        self.log.prefetch(items)
+
+    def _load(self, column: Any, keys: list[str]) -> None:
+        if not keys:
+            return
+        mapping = self._t.mapping
+        index = self._by_item if column is mapping.c.item_id else self._by_remote
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            for key in chunk:
+                index.setdefault(key, None)
+            query = _columns(mapping).where(
+                mapping.c.binding_id == self.binding_id, column.in_(chunk)
+            )
+            for row in self._connection.execute(query):
+                if row.item_id in self._deleted or row.item_id in self._dirty:
+                    continue
+                known = self._by_item.get(row.item_id) or _known(row)
+                self._by_item[known.item_id] = known
+                if known.remote_id is not None:
+                    self._by_remote[known.remote_id] = known
+
+    def of_item(self, item_id: str) -> Known | None:
+        """Return what the peer knows of our item."""
+        if item_id not in self._by_item:
+            self._load(self._t.mapping.c.item_id, [item_id])
+        return self._by_item[item_id]
+
+    def of_remote(self, remote_id: str) -> Known | None:
+        """Return what the peer knows of its item."""
+        if remote_id not in self._by_remote:
+            self._load(self._t.mapping.c.remote_id, [remote_id])
+        return self._by_remote[remote_id]
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def expect_new(self, item_id: str) -> None:
+        """Take notice that the peer cannot know an item with this id."""
+        self.log.expect_new(item_id)
+        self._by_item.setdefault(item_id, None)
+
+    def note(self, item_id: str, **values: Any) -> Known:
+        """Change what the peer knows of an item; a new row if there was none."""
+        known = self.of_item(item_id)
+        if known is None:
+            known = Known(item_id, stored=item_id in self._deleted)
+            if known.stored:
+                self._deleted.discard(item_id)
+                self._moved.add(item_id)
+            self._by_item[item_id] = known
+        if 'remote_id' in values and values['remote_id'] != known.remote_id:
+            self._move(known, values['remote_id'])
+        for name, value in values.items():
+            setattr(known, name, value)
+        self._dirty[item_id] = known
+        return known
+
+    def _move(self, known: Known, remote_id: str | None) -> None:
+        # a remote id belongs to one item only: take it away from whoever had it
+        if known.remote_id is not None:
+            self._by_remote[known.remote_id] = None
+            self._moved.add(known.item_id)
+        if remote_id is None:
+            return
+        other = self.of_remote(remote_id)
+        if other is not None and other is not known:
+            other.remote_id = None
+            self._dirty[other.item_id] = other
+            self._moved.add(other.item_id)
+        self._by_remote[remote_id] = known
+
+    def forget(self, item_id: str) -> None:
+        """The peer does not have this item (any more)."""
+        known = self.of_item(item_id)
+        if known is None:
+            return
+        if known.remote_id is not None:
+            self._by_remote[known.remote_id] = None
+        self._by_item[item_id] = None
+        self._dirty.pop(item_id, None)
+        if known.stored:
+            self._deleted.add(item_id)
+
+    def forget_all(self) -> None:
+        """The peer has nothing."""
+        self._by_item.clear()
+        self._by_remote.clear()
+        self._dirty.clear()
+        self._deleted.clear()
+        self._moved.clear()
+        mapping = self._t.mapping
+        self._connection.execute(mapping.delete().where(mapping.c.binding_id == self.binding_id))
+
+    def forget_gone(self, session: int) -> None:
+        """Drop what is known of deleted items the peer did not show in this slow *session*."""
+        self.flush()
+        mapping, change = self._t.mapping, self._t.change
+        gone = select(change.c.item_id).where(
+            change.c.store_id == self.log.store_id, change.c.state == GONE
+        )
+        self._connection.execute(
+            mapping.delete().where(
+                mapping.c.binding_id == self.binding_id,
+                mapping.c.item_id.in_(gone),
+                or_(mapping.c.seen.is_(None), mapping.c.seen != session),
+            )
+        )
+        self._by_item.clear()
+        self._by_remote.clear()
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        self.log.flush()
+        mapping = self._t.mapping
+        mine = and_(
+            mapping.c.binding_id == self.binding_id, mapping.c.item_id == bindparam('b_item')
+        )
+        if self._deleted:
+            rows = [{'b_item': item_id} for item_id in self._deleted]
+            self._connection.execute(mapping.delete().where(mine), rows)
+            self._deleted.clear()
+        if not self._dirty:
+            return
+        if self._moved:
+            # first all give their old remote ids up, as these must be unique at any moment
+            rows = [{'b_item': item_id} for item_id in self._moved]
+            self._connection.execute(mapping.update().where(mine).values(remote_id=None), rows)
+            self._moved.clear()
+        dirty = list(self._dirty.values())
+        fresh = [_values(known) for known in dirty if not known.stored]
+        stored: list[dict[str, Any]] = [
+            {'b_item': known.item_id, **_values(known)} for known in dirty if known.stored
+        ]
+        for row in stored:
+            del row['item_id']
+        if stored:
+            self._connection.execute(mapping.update().where(mine), stored)
+        if fresh:
+            new_rows = [{'binding_id': self.binding_id, **row} for row in fresh]
+            self._connection.execute(mapping.insert(), new_rows)
+        for known in dirty:
+            known.stored = True
+        self._dirty.clear()
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def pending(
+        self, after: int, limit: int | None, *, slow: bool, session: int, deletions: bool = False
+    ) -> list[Pending]:
+        """Return changes beyond number *after* that the peer does not know, in their order.
+
+        With *slow* everything counts as unknown that was not seen in this *session*, but for
+        deletions: those only with *deletions*.
+        """
+        self.flush()
+        change, mapping = self._t.change, self._t.mapping
+        query = (
+            self._joined(
+                change.c.item_id, change.c.seq, change.c.state, mapping.c.remote_id, mapping.c.seq
+            )
+            .where(
+                change.c.seq > after,
+                self._unknown(slow=slow, session=session, deletions=deletions),
+            )
+            .order_by(change.c.seq)
+            .limit(limit)
+        )
+        return [Pending(*row) for row in self._connection.execute(query)]
+
+    def first_pending(self, after: int) -> int | None:
+        """Return the number of the first change beyond *after* that the peer does not know."""
+        rows = self.pending(after, 1, slow=False, session=0)
+        return rows[0].seq if rows else None
+
+    def count_pending(
+        self, after: int, *, slow: bool = False, session: int = 0, deletions: bool = False
+    ) -> int:
+        """Return how many changes :meth:`pending` would return."""
+        self.flush()
+        change = self._t.change
+        query = self._joined(func.count()).where(
+            change.c.seq > after,
+            self._unknown(slow=slow, session=session, deletions=deletions),
+        )
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def count(self) -> int:
+        """Return how many items the peer has acknowledged."""
+        self.flush()
+        mapping = self._t.mapping
+        query = (
+            select(func.count())
+            .select_from(mapping)
+            .where(mapping.c.binding_id == self.binding_id, mapping.c.seq.is_not(None))
+        )
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def unconfirmed(self, limit: int) -> list[tuple[str, str]]:
+        """Return (the server's id, ours) of Map pairs the server has not acknowledged."""
+        self.flush()
+        mapping = self._t.mapping
+        query = (
+            select(mapping.c.remote_id, mapping.c.item_id)
+            .where(mapping.c.binding_id == self.binding_id, mapping.c.unconfirmed.is_(True))
+            .limit(limit)
+        )
+        return [(row[0], row[1]) for row in self._connection.execute(query) if row[0]]
+
+    def unseen(self, session: int, limit: int = 1000) -> Iterator[str]:
+        """Yield our items that the peer did not show in this *session*."""
+        self.flush()
+        change, mapping = self._t.change, self._t.mapping
+        query = self._joined(change.c.item_id).where(
+            change.c.state != GONE, or_(mapping.c.seen.is_(None), mapping.c.seen != session)
+        )
+        yield from list(self._connection.execute(query).scalars())
+
+    def _joined(self, *columns: Any) -> Select[Any]:
+        change, mapping = self._t.change, self._t.mapping
+        on = and_(mapping.c.binding_id == self.binding_id, mapping.c.item_id == change.c.item_id)
+        return (
+            select(*columns)
+            .select_from(change.outerjoin(mapping, on))
+            .where(change.c.store_id == self.log.store_id)
+        )
+
+    def _unknown(self, *, slow: bool, session: int, deletions: bool = False) -> Any:
+        change, mapping = self._t.change, self._t.mapping
+        never = and_(mapping.c.seq.is_(None), change.c.state != GONE)
+        older = or_(
+            mapping.c.seq < change.c.seq,
+            and_(mapping.c.seq.is_(None), mapping.c.offered.is_not(None), change.c.state == GONE),
+        )
+        if not slow:
+            return or_(never, older)
+        gone = and_(change.c.state == GONE, older) if deletions else false()
+        seen = and_(mapping.c.seen.is_not(None), mapping.c.seen == session)
+        unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
+        return or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
+
+
+def _known(row: Any) -> Known:
+    known = Known(*row)
+    known.stored = True
+    return known
+
+
+def _columns(mapping: Any) -> Select[Any]:
+    return select(
+        mapping.c.item_id,
+        mapping.c.remote_id,
+        mapping.c.seq,
+        mapping.c.offered,
+        mapping.c.unconfirmed,
+        mapping.c.seen,
+        mapping.c.digest,
+    )
+
+
+def _values(known: Known) -> dict[str, Any]:
+    return {
+        'item_id': known.item_id,
+        'remote_id': known.remote_id,
+        'seq': known.seq,
+        'offered': known.offered,
+        'unconfirmed': known.unconfirmed,
+        'seen': known.seen,
+        'digest': known.digest,
+    }
