@@ -28,6 +28,11 @@ _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
         'If everything was deleted on purpose, run again with --allow-deletions.',
     ),
     (
+        errors.WrongDirectory,
+        '--allow-deletions',
+        'If it is the right one all the same, run again with --allow-deletions.',
+    ),
+    (
         errors.MissingCredentials,
         '--username',
         'Run again with --username, and --password-file or the prompt for the password.',

@@ -80,16 +80,17 @@ class Scan:
             return
         if remembered is not None and not self.engine.options.allowDeletions:
             raise pysyncml.WrongDirectory(
-                f'"{self.engine.place}" is not the directory that was synchronised before; '
-                f'if it is all the same, {self._hint}'
+                f'"{self.engine.place}" is not the directory that was synchronised before.'
+                + self._hint('it is all the same')
             )
         if not self.engine.readonly:
             work.set_option('directory', found or self.storage.make_identity())
 
-    @property
-    def _hint(self) -> str:
-        who = 'start the server with' if self.engine.isServer else 'say'
-        return f'{who} --allow-deletions'
+    def _hint(self, condition: str) -> str:
+        """Return what helps; whoever runs a client is told by the program itself."""
+        if not self.engine.isServer:
+            return ''
+        return f' If {condition}, start the server with --allow-deletions.'
 
     def _recover(self) -> None:
         """Finish what a crash, or a full disk, left undone."""
@@ -220,15 +221,14 @@ class Scan:
         if not deleted or self.engine.readonly or self.engine.options.allowDeletions:
             return
         total = self.index.count()
+        hint = self._hint('they were deleted on purpose')
         if deleted == total:
             raise pysyncml.StoreEmpty(
-                f'all {total} notes of "{self.engine.place}" are gone; if they were deleted on '
-                f'purpose, {self._hint}'
+                f'All {total} notes of "{self.engine.place}" are gone.' + hint
             )
         if deleted > FREE_DELETIONS and deleted * 2 > total:
             raise pysyncml.TooManyDeletions(
-                f'{deleted} of {total} notes of "{self.engine.place}" are gone; if they were '
-                f'deleted on purpose, {self._hint}'
+                f'{deleted} of {total} notes of "{self.engine.place}" are gone.' + hint
             )
 
     def _note(self, row: NoteRow, path: str) -> None:
