@@ -15,7 +15,7 @@ __version__ = versionString = version = '1.0.0.dev0'
 
 #: module → the names of the public surface that live there
 _NAMES: dict[str, tuple[str, ...]] = {
-    'pysyncml.adapter': ('Adapter', 'Peer', 'RemoteAdapter', 'Session', 'Store'),
+    'pysyncml.adapter': ('Adapter', 'Session', 'Store'),
     'pysyncml.agents': (
         'Agent',
         'BaseFileAgent',
@@ -86,6 +86,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         'TextMerger',
         'TextMergerFactory',
     ),
+    'pysyncml.peer': ('Peer', 'RemoteAdapter'),
     'pysyncml.protocol.devinf': ('ContentTypeInfo', 'DeviceInfo'),
     'pysyncml.protocol.messages': ('Command', 'Message'),
     'pysyncml.stats': ('Stats',),
@@ -112,7 +113,7 @@ __all__ = [*sorted(_HOME), '__version__', 'version', 'versionString']
 _MODULES = ('agents', 'cli', 'codec', 'constants', 'errors', 'merge', 'storage', 'testing')
 
 if TYPE_CHECKING:
-    from pysyncml.adapter import Adapter, Peer, RemoteAdapter, Session, Store
+    from pysyncml.adapter import Adapter, Session, Store
     from pysyncml.agents import (
         Agent,
         BaseFileAgent,
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
         CompositeMergerFactory,
         TextMergerFactory,
     )
+    from pysyncml.peer import Peer, RemoteAdapter
     from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
     from pysyncml.stats import Stats
     from pysyncml.util import adict, newID

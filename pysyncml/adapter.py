@@ -1,18 +1,18 @@
-"""The objects a program talks to: the local device, its datastores, and the server it knows."""
+"""The objects a program talks to: the local device and its datastores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml.agents.base import Agent
-from pysyncml.constants import ItemState, Policy, Role, SyncType
+from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
-from pysyncml.sync.pairing import clean_uri, find_uri
+from pysyncml.sync.pairing import clean_uri
 from pysyncml.sync.parties import type_values
 from pysyncml.util import adict, newID
 
@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from pysyncml.context import Context
     from pysyncml.transport import Transport
 
-#: What a datastore takes part in by default; not (yet) what a server asks for by itself.
-_ALL_TYPES = tuple(kind for kind in SyncType if kind is not SyncType.SERVER_ALERTED)
+from pysyncml.peer import (
+    ALL_TYPES,
+    Device,
+    Peer,
+    PeerStore,
+    RemoteAdapter,
+    describe_store,
+    describe_stores,
+)
+
 _GUID_SIZE = 64  # bytes
 
 
@@ -46,177 +54,6 @@ class Session(adict):
         return int(self.cmdID or 0) + 1
 
 
-class Device:
-    """What the local device and a peer have in common: an identity and datastores."""
-
-    def __init__(self, context: Context, record: DeviceRecord) -> None:
-        self.context = context
-        self.record = record
-
-    @property
-    def devID(self) -> str:
-        """The id of the device."""
-        return self.record.dev_id
-
-    @property
-    def name(self) -> str | None:
-        """A name for people."""
-        return self.record.name
-
-    @property
-    def url(self) -> str | None:
-        """The address of a server."""
-        return self.record.url
-
-    @property
-    def username(self) -> str | None:
-        """The user name to log in with."""
-        return self.record.username
-
-    @property
-    def lastSync(self) -> float | None:
-        """When a session was last completed, in seconds since 1970."""
-        return self.record.last_sync
-
-    @property
-    def isLocal(self) -> bool:
-        """Whether this is ourselves."""
-        return self.record.role == ''
-
-    @property
-    def devinfo(self) -> DeviceInfo | None:
-        """What the device says of itself."""
-        values = self.record.devinf
-        return DeviceInfo(**values) if values else None
-
-
-class PeerStore:
-    """A datastore of a peer, and how it is bound to one of ours."""
-
-    def __init__(self, peer: Peer, values: Mapping[str, Any], binding: PeerBinding | None) -> None:
-        self.adapter = peer
-        self.uri: str = values['uri']
-        self.displayName: str | None = values.get('display_name')
-        self.contentTypes = [ContentTypeInfo(**info) for info in values.get('content_types') or ()]
-        self.syncTypes = [SyncType(n) for n in values.get('sync_types') or () if n in _ALL_TYPES]
-        self.maxGuidSize: int | None = values.get('max_guid_size')
-        self.maxObjSize: int | None = values.get('max_obj_size')
-        self.binding = binding
-
-    def getRegisteredChanges(self) -> list[tuple[str, ItemState]]:
-        """Return (item id, state) of everything the peer has not been told yet."""
-        return self.binding.pending() if self.binding else []
-
-    def describe(self, stream: TextIO) -> None:
-        """Write what is known of the datastore to *stream*."""
-        _describe_store(self, stream)
-
-
-class PeerBinding:
-    """One of our datastores bound to one of a peer's."""
-
-    def __init__(self, context: Context, record: BindingRecord, uri: str) -> None:
-        self.context = context
-        self.record = record
-        self.uri = uri  # of our datastore
-
-    @property
-    def sourceAnchor(self) -> str | None:
-        """Our anchor."""
-        return self.record.our_anchor
-
-    @property
-    def targetAnchor(self) -> str | None:
-        """The peer's anchor."""
-        return self.record.peer_anchor
-
-    def knownCount(self) -> int:
-        """Return how many of our items the peer is known to have."""
-        assert self.record.id is not None
-        with self.context.inWork() as work:
-            return work.knowledge(self.record.store_id, self.record.id).count()
-
-    def pending(self) -> list[tuple[str, ItemState]]:
-        """Return (item id, state) of everything the peer has not acknowledged."""
-        assert self.record.id is not None
-        with self.context.inWork() as work:
-            known = work.knowledge(self.record.store_id, self.record.id)
-            rows = known.pending(self.record.cursor, None, slow=False, session=0)
-        return [(row.item_id, _state(row.gone, row.acknowledged)) for row in rows]
-
-
-def _state(gone: bool, acknowledged: int | None) -> ItemState:
-    if gone:
-        return ItemState.DELETED
-    return ItemState.ADDED if acknowledged is None else ItemState.MODIFIED
-
-
-class Peer(Device):
-    """A device we have met: a server of ours or a client of ours."""
-
-    @property
-    def role(self) -> Role:
-        """What the peer is to us."""
-        return Role(self.record.role)
-
-    @property
-    def stores(self) -> dict[str, PeerStore]:
-        """The datastores of the peer by URI: those it announced and those we synchronise with."""
-        announced = {values['uri']: values for values in self.record.stores or ()}
-        with self.context.inWork() as work:
-            stores = {}
-            for record in work.records.find(StoreRecord, device_id=self.record.id):
-                binding = self._binding(work, record)
-                name = find_uri(record.uri, announced) or record.uri
-                values = {'uri': record.uri, **announced.pop(name, {})}
-                stores[record.uri] = PeerStore(self, values, binding)
-        for uri, values in announced.items():
-            stores[uri] = PeerStore(self, values, None)
-        return stores
-
-    def _binding(self, work: UnitOfWork, record: StoreRecord) -> PeerBinding | None:
-        binding = work.records.first(BindingRecord, peer_store_id=record.id)
-        if binding is None:
-            return None
-        local = work.records.first(StoreRecord, id=binding.store_id)
-        return PeerBinding(self.context, binding, local.uri if local else '')
-
-
-class RemoteAdapter(Peer):
-    """A server to synchronise with.
-
-    Args:
-        context: the environment.
-        url: the address to which messages are POSTed.
-        auth: ``syncml:auth-basic``, or ``None`` to choose by what the server asks for.
-        username: the user to log in as.
-        password: goes with *username*; it is used and never stored.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        url: str,
-        auth: str | None = None,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
-        with context.inWork() as work:
-            record = work.records.first(
-                DeviceRecord, owner=context.owner, role=Role.SERVER.value, url=url
-            ) or DeviceRecord(
-                owner=context.owner,
-                role=Role.SERVER.value,
-                dev_id=url,
-                url=url,
-                created=work.now,
-            )
-            record.auth, record.username = auth, username
-            work.records.save(record)
-        super().__init__(context, record)
-        self.password = password
-
-
 class Store:
     """A datastore of ours.
 
@@ -237,7 +74,7 @@ class Store:
         uri: str,
         displayName: str | None = None,
         agent: Agent | None = None,
-        syncTypes: Iterable[int] = _ALL_TYPES,
+        syncTypes: Iterable[int] = ALL_TYPES,
         maxGuidSize: int = _GUID_SIZE,
         maxObjSize: int | None = None,
         conflictPolicy: int | None = None,
@@ -375,19 +212,7 @@ class Store:
 
     def describe(self, stream: TextIO) -> None:
         """Write what is known of the datastore to *stream*."""
-        _describe_store(self, stream)
-
-
-def _describe_store(store: Store | PeerStore, stream: TextIO) -> None:
-    stream.write(f'{store.displayName or store.uri}\n')
-    stream.write(f'  URI: {store.uri}\n')
-    stream.write(f'  Sync types: {",".join(str(int(kind)) for kind in store.syncTypes)}\n')
-    stream.write(f'  Max ID size: {store.maxGuidSize or "-"}\n')
-    stream.write(f'  Max object size: {store.maxObjSize or "-"}\n')
-    stream.write('  Capabilities:\n')
-    for info in store.contentTypes:
-        stream.write('    ')
-        info.describe(stream)
+        describe_store(self, stream)
 
 
 class Adapter(Device):
@@ -591,29 +416,3 @@ class Adapter(Device):
             for record in work.records.find(SessionRecord):
                 if record.updated < before:
                     work.records.delete(record)
-
-
-def describe_stores(stores: Iterable[Store | PeerStore], stream: TextIO) -> None:
-    """Write what is known of datastores to *stream*."""
-    stores = list(stores)
-    if not stores:
-        stream.write('DataStores: (none)\n')
-        return
-    stream.write('DataStores:\n')
-    for store in stores:
-        lines = _Indented(stream)
-        store.describe(lines)  # type: ignore[arg-type]
-
-
-class _Indented:
-    """A text stream that puts two blanks before each line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._fresh = True
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines(keepends=True):
-            self._stream.write(('  ' if self._fresh else '') + line)
-            self._fresh = line.endswith('\n')
-        return len(text)

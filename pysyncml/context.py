@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session as OrmSession
 
-    from pysyncml.adapter import Adapter, RemoteAdapter, Store
+    from pysyncml.adapter import Adapter, Store
+    from pysyncml.peer import RemoteAdapter
 
 
 class Context:
@@ -80,7 +81,7 @@ class Context:
 
     def RemoteAdapter(self, **values: Any) -> RemoteAdapter:
         """Return a server to synchronise with; see :class:`RemoteAdapter`."""
-        from pysyncml.adapter import RemoteAdapter
+        from pysyncml.peer import RemoteAdapter
 
         return RemoteAdapter(self, **values)
 

@@ -32,7 +32,8 @@ from pysyncml.sync import Parties, turn
 from pysyncml.transport import Request, Transport
 
 if TYPE_CHECKING:
-    from pysyncml.adapter import Adapter, Peer
+    from pysyncml.adapter import Adapter
+    from pysyncml.peer import Peer
 
 log = logging.getLogger(__name__)
 

@@ -39,6 +39,7 @@ FLOORS = {
     'sync': 3,
     'context': 4,
     'adapter': 4,
+    'peer': 4,
     'conversation': 4,
     'service': 4,
     'surface': 4,
@@ -52,6 +53,8 @@ FLOORS = {
 SIDEWAYS = {
     ('context', 'adapter'),
     ('adapter', 'conversation'),
+    ('adapter', 'peer'),
+    ('context', 'peer'),
     ('adapter', 'service'),
     ('service', 'conversation'),
     ('cli', ''),
