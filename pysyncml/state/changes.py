@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, exists, func, select
 
 from pysyncml.constants import ItemState
 from pysyncml.state.tables import Tables
@@ -87,7 +87,9 @@ class ChangeLog:
         self._dirty.setdefault(item_id, before is not None)
         self._rows[item_id] = Change(item_id, self._last, int(state), self._now)
         if history and before is not None:
-            self._revisions.append({'item_id': item_id, 'seq': self._last, 'spec': spec})
+            self._revisions.append(
+                {'item_id': item_id, 'seq': self._last, 'before': before.seq, 'spec': spec}
+            )
         return self._last
 
     def record_new(self, item_ids: Sequence[str]) -> None:
@@ -131,14 +133,15 @@ class ChangeLog:
     def way_back(self, item_id: str, seq: int | None) -> str | None:
         """Return the change-specs from version *seq* to now, oldest first, joined by ``;``.
 
-        ``None`` if the way is not known for every step, or the version never existed.
+        ``None`` if the way is not known for every step, or the version never existed: a way with
+        a gap in it would lead to a text that never was.
         """
         if seq is None:
             return None
         self.flush()
         revision = self._t.revision
         query = (
-            select(revision.c.spec)
+            select(revision.c.seq, revision.c.before, revision.c.spec)
             .where(
                 revision.c.store_id == self.store_id,
                 revision.c.item_id == item_id,
@@ -146,10 +149,16 @@ class ChangeLog:
             )
             .order_by(revision.c.seq)
         )
-        specs = list(self._connection.execute(query).scalars())
-        if not specs or None in specs:
+        specs, reached = [], seq
+        for row in self._connection.execute(query):
+            if row.before != reached or row.spec is None:
+                return None
+            reached = row.seq
+            specs.append(row.spec)
+        now = self.get(item_id)
+        if not specs or now is None or now.seq != reached:
             return None
-        return ';'.join(spec for spec in specs if spec) or None
+        return ';'.join(spec for spec in specs if spec)
 
     def count(self) -> int:
         """Return how many items there are."""
@@ -179,9 +188,14 @@ class ChangeLog:
         seq = self._connection.execute(query).scalar()
         if not seq:
             return
-        for table, extra in ((t.revision, None), (t.change, t.change.c.state == GONE)):
-            where = and_(table.c.store_id == self.store_id, table.c.seq <= seq)
-            if extra is not None:
-                where = and_(where, extra)
-            self._connection.execute(table.delete().where(where))
+        # a peer's cursor tells of the newest version of each item; it may still be at an older one
+        behind = exists().where(
+            t.binding.c.store_id == self.store_id,
+            t.mapping.c.binding_id == t.binding.c.id,
+            t.mapping.c.item_id == t.revision.c.item_id,
+            t.mapping.c.seq < t.revision.c.seq,
+        )
+        for table, extra in ((t.revision, ~behind), (t.change, t.change.c.state == GONE)):
+            old = and_(table.c.store_id == self.store_id, table.c.seq <= seq)
+            self._connection.execute(table.delete().where(old, extra))
         self._rows.clear()

@@ -150,6 +150,7 @@ class Tables:
             self._reference('store_id', self.datastore, primary_key=True),
             Column('item_id', String(255), primary_key=True),
             Column('seq', _Id, primary_key=True),
+            Column('before', _Id, nullable=False),  # the version it leads back to
             Column('spec', Text),  # None: the way back is not known
             sqlite_with_rowid=False,
         )

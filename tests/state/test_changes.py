@@ -35,13 +35,13 @@ class Model:
 
     last: int = 0
     changes: dict[str, tuple[int, int]] = field(default_factory=dict)  # item → (seq, state)
-    specs: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
+    specs: dict[str, list[tuple[int, int, str | None]]] = field(default_factory=dict)
     known: dict[str, dict] = field(default_factory=dict)
 
     def record(self, item, state, spec):
         self.last += 1
         if item in self.changes:
-            self.specs.setdefault(item, []).append((self.last, spec))
+            self.specs.setdefault(item, []).append((self.changes[item][0], self.last, spec))
         self.changes[item] = (self.last, state)
 
     def note(self, item, **values):
@@ -74,8 +74,11 @@ class Model:
         return [item for _, item in sorted(rows)]
 
     def way_back(self, item, seq):
-        specs = [spec for number, spec in self.specs.get(item, []) if number > seq]
-        return ';'.join(filter(None, specs)) or None if None not in specs else None
+        steps = [step for step in self.specs.get(item, []) if step[1] > seq]
+        specs = [spec for _, _, spec in steps]
+        if not steps or steps[0][0] != seq or None in specs:
+            return None
+        return ';'.join(filter(None, specs))
 
 
 NOTES = st.fixed_dictionaries(
@@ -267,10 +270,24 @@ def test_pruning_keeps_what_somebody_may_ask_for(run):
     binding.cursor = 4
     run.work.records.save(binding)
     run.log.prune()
-    assert run.log.way_back('a', 4) == 'two'
+    assert run.log.way_back('a', 3) == 'two'
+    assert run.log.way_back('a', 1) is None, 'the first step of the way is gone'
     assert run.log.get('b') is None, 'all peers know of this deletion'
     assert run.log.get('a').seq == 5
     assert run.log.get('c').gone, 'this deletion is still to be told'
+
+
+def test_pruning_keeps_the_way_back_for_a_peer_that_is_behind(run):
+    run.record('a', ItemState.ADDED, None)  # 1
+    run.note('a', {'remote_id': 'r1', 'seq': 1})
+    run.record('a', ItemState.MODIFIED, 'one')  # 2
+    run.record('a', ItemState.MODIFIED, 'two')  # 3
+    binding = run.work.records.first(BindingRecord, id=run.ids[1])
+    binding.cursor = 2  # the newest version of each item up to here is known: "a" is at 3
+    run.work.records.save(binding)
+    run.known.flush()
+    run.log.prune()
+    assert run.log.way_back('a', 1) == 'one;two'
 
 
 def test_a_way_with_a_hole_in_it_is_no_way(run):

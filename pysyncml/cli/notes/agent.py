@@ -208,7 +208,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         staged = self.desk.bodies.get(row.id)
         if staged is not None:
             return staged
-        body, _ = self.storage.read(row.path)
+        body, _ = self.storage.read(self.desk.places.origin(row))
         if hashlib.sha256(body).hexdigest() != row.sha256:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
         return bytes(body)
@@ -353,12 +353,13 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """
         if row.id in self.desk.bodies:
             return row.stamp
-        stat = self.storage.stat(row.path)
+        origin = self.desk.places.origin(row)
+        stat = self.storage.stat(origin)
         if stat is None:
             return None
         now = stamp(stat)
         if now != row.stamp:
-            digest, stat = self.storage.hash(row.path)
+            digest, stat = self.storage.hash(origin)
             if digest != row.sha256:
                 raise pysyncml.ItemBusy(f'"{row.name}" has just been changed here')
             now = stamp(stat)

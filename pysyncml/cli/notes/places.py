@@ -29,6 +29,7 @@ class Places:
         self._claimed: dict[str, str] = {}  # place → the note that will lie there
         self._folders: Counter[str] = Counter()  # how many of these lie below a folder
         self._freed: set[str] = set()  # places that will be left
+        self._origins: dict[str, str] = {}  # note → where its file lies until the commit
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ class Places:
     def claim(self, row: NoteRow, path: str) -> None:
         """Note that *row* will lie at *path*, and leave where it is."""
         if row.path != path:
+            self._origins.setdefault(row.id, row.path)
             self.leave(row)
         key = self.agent.fold(path)
         if key not in self._claimed:
@@ -119,6 +121,10 @@ class Places:
             self._folders.subtract(_folders(key))
         if key not in self._claimed:
             self._freed.add(key)
+
+    def origin(self, row: NoteRow) -> str:
+        """Return where the file of *row* lies now, whatever its path will be."""
+        return self._origins.get(row.id, row.path)
 
     # --- those that wait ----------------------------------------------------------------------
 
@@ -138,6 +144,7 @@ class Places:
             return
         movers = self._movers(waiting)
         for row in movers:
+            self._origins.setdefault(row.id, row.path)
             self.leave(row)
         for row in movers:
             target = row.name
