@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from pysyncml.cli import logs, options
 from pysyncml.cli.failures import explain
-from pysyncml.cli.folders import make_private
+from pysyncml.cli.folders import make_private, make_private_file
 from pysyncml.cli.hooks import HookHost
 from pysyncml.cli.locks import locked
 from pysyncml.cli.progress import Progress, progress_for
@@ -223,6 +223,7 @@ class CommandLineSyncEngine(HookHost):
             self.context = self.makeContext(None, None)
             return
         make_private(folder)
+        make_private_file(path)
         storage: Any = f'sqlite:///{path}'
         if '?' in path:  # would end the name of the file
             from pysyncml.cli.model import sqlite_url

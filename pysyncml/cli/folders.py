@@ -23,3 +23,15 @@ def make_private(folder: str) -> None:
     if os.name == 'posix' and os.stat(folder).st_mode & 0o077:
         with contextlib.suppress(PermissionError):  # not ours: then its owner has decided
             os.chmod(folder, 0o700)
+
+
+def make_private_file(path: str) -> None:
+    """Create the file at *path*, readable for its owner only, unless it is there.
+
+    Raises:
+        UsageError: it cannot be created.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise UsageError(f'cannot write "{printable(path)}": {error.strerror}') from error

@@ -171,6 +171,8 @@ def test_looking_changes_nothing(folder, look):
 def test_the_state_folder_is_private(folder):
     Program().configure([folder])
     assert stat.S_IMODE(os.stat(os.path.join(folder, '.sync')).st_mode) == 0o700
+    state = os.path.join(folder, '.sync', 'state.db')
+    assert stat.S_IMODE(os.stat(state).st_mode) == 0o600
 
 
 def test_a_database_file_may_have_any_name(tmp_path):
