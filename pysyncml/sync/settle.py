@@ -127,7 +127,7 @@ def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
             binding.stats.peerDel += 1
         return
     if code == StatusCode.FORBIDDEN and binding.progress.slow:
-        return  # some servers want no deletions in a slow sync: it is told the next time
+        return  # some servers want no deletions in a slow sync: the item comes back from them
     _unsettled(binding, status, sent)
 
 
