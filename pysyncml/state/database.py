@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, event, select
 
 from pysyncml.errors import InvalidContext
-from pysyncml.state.tables import SCHEMA_VERSION, tables
+from pysyncml.state.tables import SCHEMA_VERSION, Tables, tables
 
 if TYPE_CHECKING:
     from pysyncml.state.work import UnitOfWork
@@ -22,8 +22,23 @@ if TYPE_CHECKING:
 _SCHEMA_KEY = 'schema.version'
 _LOCK_SECONDS = 120.0
 
+
+def _add_what_is_missing(connection: Connection, tables: Tables) -> None:
+    """Add new tables, and new columns that may be empty."""
+    tables.metadata.create_all(connection)
+    inspector = sqlalchemy.inspect(connection)
+    quote = connection.dialect.identifier_preparer.quote
+    for table in tables.metadata.sorted_tables:
+        present = {column['name'] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                kind = column.type.compile(connection.dialect)
+                line = f'ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}'
+                connection.exec_driver_sql(line)
+
+
 #: version → the function that turns a database of the version before into it.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[Connection, Tables], None]] = {2: _add_what_is_missing}
 
 
 class Database:
@@ -137,7 +152,7 @@ class Database:
         if self.engine.dialect.name == 'sqlite' and path and os.path.exists(path):
             _copy_sqlite(path, f'{path}.v{version}.bak')
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            MIGRATIONS[number](connection)
+            MIGRATIONS[number](connection, self.tables)
         option = self.tables.option
         where = option.c.key == _SCHEMA_KEY
         connection.execute(option.update().where(where).values(value=SCHEMA_VERSION))

@@ -41,6 +41,10 @@ class DeviceRecord(Record):
     max_msg_size: int | None = None  # bytes
     max_obj_size: int | None = None  # bytes
     max_guid_size: int | None = None  # bytes
+    encoding: str | None = None
+    version: str | None = None
+    our_nonce: str | None = None  # base64
+    peer_nonce: str | None = None  # base64
 
 
 @dataclass(kw_only=True)
@@ -69,6 +73,7 @@ class BindingRecord(Record):
     peer_anchor: str | None = None
     cursor: int = 0
     last_sync: float | None = None
+    suspended: dict[str, Any] | None = None
 
 
 @dataclass(kw_only=True)

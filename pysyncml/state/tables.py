@@ -3,7 +3,8 @@
 Read downwards: a *device* (ourselves or a peer) has *datastores*; one of ours and one of a peer's
 meet in a *binding*, which owns the anchors and a cursor into our datastore's log of *changes*.
 The *mapping* tells, for each item of a binding, the peer's id of it and the version the peer
-is known to have. *Revisions* tell how to get from each version of an item back to the one
+is known to have. *Unfinished* objects and their *chunks* are what has arrived of an item so far
+that comes in parts. *Revisions* tell how to get from each version of an item back to the one
 before. *Sessions* hold a conversation and the last answer; the *journal* what is to be done
 to files after a commit.
 
@@ -33,7 +34,7 @@ from sqlalchemy import (
 )
 
 #: What this version of the program writes; see :mod:`pysyncml.state.database`.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _Id = BigInteger().with_variant(Integer, 'sqlite')
 _CASCADE = 'CASCADE'
@@ -54,6 +55,8 @@ class Tables:
             'account',
             Column('username', String(255), primary_key=True),
             Column('password_hash', Text, nullable=False),
+            # b64(md5(name:password)), only where MD5 authentication is switched on
+            Column('md5_secret', Text),
         )
         self.journal = self._table(
             'journal',
@@ -93,6 +96,11 @@ class Tables:
             Column('max_msg_size', Integer),
             Column('max_obj_size', Integer),
             Column('max_guid_size', Integer),
+            # what the peer is spoken to in: 'xml' or 'wbxml', and '1.0' to '1.2'
+            Column('encoding', String(16)),
+            Column('version', String(8)),
+            Column('our_nonce', Text),  # base64: what we challenged the peer with
+            Column('peer_nonce', Text),  # base64: what the peer challenged us with
             UniqueConstraint('owner', 'role', 'dev_id'),
         )
         self.datastore = self._table(
@@ -120,7 +128,22 @@ class Tables:
             # every change up to this one is known to the peer, or none of its business
             Column('cursor', _Id, nullable=False, default=0),
             Column('last_sync', Float),
+            # the session that was broken off, if the next one may go on with it
+            Column('suspended', JSON),
             UniqueConstraint('store_id', 'peer_store_id'),
+        )
+        self.unfinished = self._table(
+            'unfinished',
+            self._reference('binding_id', self.binding, primary_key=True),
+            Column('described', JSON, nullable=False),  # the command, the ids and the meta
+            Column('size', BigInteger),  # bytes of the whole, as promised
+            Column('received', BigInteger, nullable=False, default=0),
+        )
+        self.chunk = self._table(
+            'chunk',
+            self._reference('binding_id', self.binding, primary_key=True),
+            Column('position', BigInteger, primary_key=True),
+            Column('data', LargeBinary, nullable=False),
         )
         self.session = self._table(
             'session',

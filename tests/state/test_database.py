@@ -64,7 +64,7 @@ def test_an_older_schema_is_upgraded_and_a_copy_kept(url, tmp_path, monkeypatch)
     steps = []
     monkeypatch.setattr(database, 'SCHEMA_VERSION', 3)
     monkeypatch.setattr(
-        database, 'MIGRATIONS', {n: lambda _, n=n: steps.append(n) for n in (1, 2, 3)}
+        database, 'MIGRATIONS', {n: lambda *_, n=n: steps.append(n) for n in (1, 2, 3)}
     )
     again = Context(storage=url)
     assert again.options.get('a') == 1
@@ -87,7 +87,7 @@ def test_the_copy_has_what_stands_in_the_write_ahead_log_only(url, tmp_path, mon
     reader.execute('select * from pysyncml_option').fetchall()
     context.options.update({'late': True})
     monkeypatch.setattr(database, 'SCHEMA_VERSION', 2)
-    monkeypatch.setattr(database, 'MIGRATIONS', {2: lambda _: None})
+    monkeypatch.setattr(database, 'MIGRATIONS', {2: lambda *_: None})
     assert Context(storage=url).options.get('late')
     reader.close()
     copy = sqlite3.connect(tmp_path / 'state.db.v1.bak')
@@ -98,9 +98,10 @@ def test_the_copy_has_what_stands_in_the_write_ahead_log_only(url, tmp_path, mon
 def test_a_failed_upgrade_changes_nothing(url, monkeypatch):
     context = Context(storage=url)
     context.options.update({'a': 1})
+    set_version(context, 1)
     context.close()
 
-    def fail(connection):
+    def fail(connection, _):
         connection.execute(context.database.tables.option.delete())
         raise RuntimeError('half-way')
 
@@ -110,6 +111,28 @@ def test_a_failed_upgrade_changes_nothing(url, monkeypatch):
         with pytest.raises(RuntimeError):
             Context(storage=url).options.get('a')
     assert Context(storage=url).options.get('a') == 1
+
+
+def test_a_database_of_the_first_version_gets_what_is_new(url, tmp_path):
+    context = Context(storage=url)
+    context.options.update({'a': 1})
+    set_version(context, 1)
+    context.close()
+    path = tmp_path / 'state.db'
+    old = sqlite3.connect(path)
+    for table, column in (('device', 'encoding'), ('binding', 'suspended')):
+        old.execute(f'alter table pysyncml_{table} drop column {column}')
+    old.execute('drop table pysyncml_chunk')
+    old.commit()
+    old.close()
+    context = Context(storage=url)
+    assert context.options.get('a') == 1
+    assert context.Adapter(name='x', devinfo=context.DeviceInfo(devID='d')).devID == 'd'
+    context.close()
+    new = sqlite3.connect(path)
+    assert 'encoding' in [row[1] for row in new.execute('pragma table_info(pysyncml_device)')]
+    assert new.execute('select count(*) from pysyncml_chunk').fetchone() == (0,)
+    new.close()
 
 
 # --- an application's own engine or connection ----------------------------------------------------
