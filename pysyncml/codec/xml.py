@@ -16,7 +16,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from pysyncml.codec.grammar import DATA_PARTS, INSIDE, Page
-from pysyncml.codec.node import Node
+from pysyncml.codec.node import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Node
 from pysyncml.codec.values import UNSAFE
 from pysyncml.codec.vocabulary import NAMESPACES, canonical, namespace
 from pysyncml.errors import CodecError, LocalProtocolError
@@ -24,11 +24,6 @@ from pysyncml.errors import CodecError, LocalProtocolError
 #: The content type of a message, and others that mean the same.
 CONTENT_TYPE = 'application/vnd.syncml+xml'
 CONTENT_TYPES = frozenset((CONTENT_TYPE, 'application/vnd.syncml', 'application/xml', 'text/xml'))
-
-#: Limits of what is read. SyncML itself needs a depth of about 15.
-MAX_BYTES = 256 * 1024 * 1024
-MAX_DEPTH = 64
-MAX_ELEMENTS = 2_000_000
 
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 _BEGINNING = re.compile(rb'\s*<(\?xml|!DOCTYPE\s+SyncML|([\w.-]+:)?SyncML\b)', re.IGNORECASE)
@@ -282,8 +277,8 @@ def write(root: Node, version: str) -> bytes:
     return ''.join(out).encode('utf-8')
 
 
-def write_element(node: Node) -> bytes:
-    """Return the XML of one element of SyncML as it stands in a message."""
+def write_element(node: Node, version: str) -> bytes:
+    """Return the XML of one element of SyncML as it stands in a message, of any *version*."""
     out: list[str] = []
     _write(node, _TAGS[Page.SYNCML], out)
     return ''.join(out).encode('utf-8')
