@@ -105,6 +105,7 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
         max_obj_size=adapter.maxObjSize,
     )
     session.number = record.sessions
+    session.peer_max_msg_size = record.max_msg_size
     return session
 
 

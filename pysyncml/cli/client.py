@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pysyncml import errors
-from pysyncml.cli import options, passwords
+from pysyncml.cli import options, passwords, signals
 from pysyncml.cli.report import (
     describeStats,
     exit_code_of,
@@ -160,10 +160,21 @@ def _sync(engine: CommandLineSyncEngine, adapter: Any, mode: Any) -> Any:
     adapter.allowDeletions = engine.options.allowDeletions
     adapter.onProgress = lambda sent, received: engine.progress('synchronising', sent + received)
     transport = engine.makeTransport()
+
+    def put_off() -> None:
+        adapter.suspend()
+        if not engine.options.quiet:
+            engine.progress.close()
+            print('Stopping after this message (Ctrl-C again: at once).', file=engine.stderr)
+
     try:
-        return adapter.sync(mode=mode, transport=transport)
+        with signals.put_off(put_off):
+            stats = adapter.sync(mode=mode, transport=transport)
     finally:
         transport.close()
+    if adapter.suspended:
+        raise KeyboardInterrupt
+    return stats
 
 
 class _DeletionGuard:
