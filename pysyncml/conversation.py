@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import (
@@ -24,6 +26,7 @@ from pysyncml.protocol.messages import (
     Location,
     Message,
 )
+from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
@@ -53,7 +56,11 @@ def room_for(session: Session, inbound: Message | None) -> int:
 
 
 def converse(
-    adapter: Adapter, peer: Peer, mode: SyncType, transport: Transport | None
+    adapter: Adapter,
+    peer: Peer,
+    mode: SyncType | Mapping[str, SyncType],
+    transport: Transport | None,
+    notification: Notification | None = None,
 ) -> dict[str, Stats]:
     """Synchronise with *peer* as its client; see :meth:`Adapter.sync`."""
     if transport is None:
@@ -61,12 +68,14 @@ def converse(
 
         transport = HTTPTransport()
     with adapter.context.work() as work:
-        session = _begin(adapter, peer, work)
+        session = _begin(adapter, peer, work, notification.session_id if notification else None)
+    first = answers(notification) if notification else []
     inbound: Message | None = None
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
-            message = turn(inbound, parties, room_for(session, inbound))
+            message = turn(inbound, parties, room_for(session, inbound), first)
+        first = []
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
         if message is None:
@@ -74,7 +83,9 @@ def converse(
         inbound = _exchange(adapter, peer, session, message, transport)
 
 
-def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
+def _begin(
+    adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | None = None
+) -> Session:
     record = peer.record
     record.sessions += 1
     work.records.save(record)
@@ -84,7 +95,7 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
         cred = auth.basic(record.username, password or '')
     session = Session(
         Role.CLIENT,
-        str(record.sessions),
+        session_id or str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
         cred=cred,
@@ -96,7 +107,11 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
 
 
 def _client_parties(
-    adapter: Adapter, peer: Peer, session: Session, work: UnitOfWork, mode: SyncType
+    adapter: Adapter,
+    peer: Peer,
+    session: Session,
+    work: UnitOfWork,
+    mode: SyncType | Mapping[str, SyncType],
 ) -> Parties:
     device = adapter.devinfo
     assert device is not None

@@ -311,7 +311,7 @@ def verify(
         for name in names
         for candidate in (nonce, _RESYNC_NONCE)
     ]
-    return any([hmac.compare_digest(wanted, found) for wanted, found in pairs])
+    return any(hmac.compare_digest(wanted, found) for wanted, found in pairs)
 
 
 def _proofs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pysyncml.constants import Role, StatusCode
 from pysyncml.protocol.messages import Message
 from pysyncml.protocol.session import Said
@@ -14,22 +16,25 @@ from pysyncml.sync.parties import Parties
 _STATUS_SIZE = 300  # bytes of a Status, generously
 
 
-def turn(inbound: Message | None, parties: Parties, room: int) -> Message | None:
+def turn(
+    inbound: Message | None, parties: Parties, room: int, first: Sequence[Said] = ()
+) -> Message | None:
     """Take in the peer's message and return ours; ``None`` when everything has been said.
 
     Args:
         inbound: what the peer said; ``None`` for a client that begins.
         parties: who takes part.
         room: about how many bytes our message may have.
+        first: what else our message is to begin with.
 
     Raises:
         ProtocolError: the session cannot go on.
         AuthError: the peer does not accept who we are.
     """
     session = parties.session
-    replies: list[Said] = []
+    replies = list(first)
     if inbound is not None:
-        replies = _listen(inbound, parties)
+        replies += _listen(inbound, parties)
     try:
         if session.done or not _anything_left(parties):
             conclude(parties)
