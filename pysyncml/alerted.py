@@ -183,12 +183,15 @@ def make_notification(
 # --- the device's side --------------------------------------------------------------------------
 
 
-def check(adapter: Adapter, notification: Notification) -> None:
+def check(adapter: Adapter, notification: Notification) -> bool:
     """Make sure that *notification* comes from the server that *adapter* synchronises with.
 
     Where we have a password for that server, a notification of 1.2 must have a digest made with
     it, and the credentials of a message, if it has any, must be right. The nonce is the one
     the server was challenged with the last time.
+
+    Returns:
+        Whether that has shown where it comes from.
 
     Raises:
         RefusedError: it is another server's.
@@ -205,14 +208,15 @@ def check(adapter: Adapter, notification: Notification) -> None:
         )
     password = getattr(peer, 'password', None)
     if password is None:
-        return
+        return False
     if notification.version != '1.2' and not notification.is_signed:
-        return  # a message need not have credentials
+        return False  # a message need not have credentials
     names = [said, *([peer.username] if peer.username else [])]
     nonce = base64.b64decode(peer.record.our_nonce or '')
     if not verify(notification, names, password, nonce):
         what = 'is signed with another password' if notification.is_signed else 'is not signed'
         raise AuthError(f'the notification {what}: it may come from anybody, and is ignored')
+    return True
 
 
 def kinds_of(adapter: Adapter, notification: Notification) -> dict[str, SyncType]:
