@@ -71,6 +71,9 @@ class Progress:
     peer_next: str | None = None
     alerted: bool = False  # we have sent our Alert
     agreed: bool = False  # the peer has sent its own
+    outdated: bool = False  # the peer's anchor was wrong: it must send everything
+    early: bool = False  # the peer has sent its changes together with its Alert
+    full: bool = False  # the peer has no room for new items
     failed: int = 0  # the Status that ended this datastore
     opened: bool = False  # our first Sync has been sent
     exhausted: bool = False  # we have sent all our changes

@@ -26,7 +26,7 @@ from pysyncml.protocol.messages import (
 from pysyncml.protocol.session import Refused, Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.incoming import receive_item
-from pysyncml.sync.outgoing import CONSENT, new_anchor
+from pysyncml.sync.outgoing import CONSENT, TEMPORARY, new_anchor
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.settle import settle
@@ -131,7 +131,7 @@ def _open(parties: Parties, kind: SyncType, item: Item) -> StatusCode:
         parties.work.records.save(record)
     if kind.slow or (record.peer_anchor and progress.peer_last == record.peer_anchor):
         return StatusCode.OK
-    progress.slow = True
+    progress.slow = progress.outdated = True
     return StatusCode.REFRESH_REQUIRED
 
 
@@ -173,6 +173,11 @@ def _sync(command: Sync, parties: Parties) -> list[Said]:
         code = StatusCode.NOT_FOUND
     elif not binding.progress.live:
         code = StatusCode.OPERATION_CANCELLED
+    elif session.role is Role.SERVER and session.theirs is Stage.SETUP:
+        # without separate initialisation: changes since a time we do not know are of no use
+        if binding.progress.outdated:
+            code = StatusCode.REFRESH_REQUIRED
+        binding.progress.early = code is StatusCode.OK
     saids = session.status_of(command, code, target=target, source=source)
     if binding is not None and code is StatusCode.OK:
         binding.progress.consent |= bool(command.meta and CONSENT in command.meta.emi)
@@ -233,13 +238,16 @@ def _map(command: Map, parties: Parties) -> list[Said]:
 
 def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
     known = binding.known.of_item(item_id)
+    number = item_id.removeprefix(TEMPORARY)
+    if known is None and number != item_id and number.isdecimal():
+        known = binding.known.of_offer(int(number))
     if known is None or not remote_id:
         return  # an item we never sent, or do not have any more
     session = binding.parties.session
     # a pair of an earlier session, sent before the changes, does not say it is still there
     late = session.theirs is Stage.SYNC
     binding.known.note(
-        item_id,
+        known.item_id,
         remote_id=remote_id,
         seq=known.offered if known.offered is not None else known.seq,
         offered=None,

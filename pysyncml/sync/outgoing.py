@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 #: agreed to unusually many deletions.
 CONSENT = 'pysyncml-deletions=agreed'
 
+#: What a temporary id begins with.
+TEMPORARY = '#'
+
 _PAGE = 200
 _OVERHEAD = 350  # bytes around the data of an item, generously
 _STATUS_SIZE = 300  # bytes of a Status, generously
@@ -186,7 +189,7 @@ def _sync(binding: Binding, room: int) -> tuple[Said, int]:
         target=Location(progress.peer_store),
         source=Location(progress.store),
         meta=Meta(emi=(CONSENT,)) if binding.parties.consent else None,
-        number_of_changes=count,
+        number_of_changes=count if binding.parties.peer_counts else None,
     )
     return Said(command, Sent('Sync', progress.store), tuple(children)), used
 
@@ -239,7 +242,7 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
                 progress.cursor = pending.seq
                 continue
             said = _command(binding, pending)
-            if said is None:
+            if said is None or (progress.full and isinstance(said.command, Add)):
                 progress.cursor = pending.seq
                 continue
             size = _size(said)
@@ -281,12 +284,24 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     ctype, body, digest = data
     kind = _kind(binding, pending)
     if client or kind is Add:
-        item = Item(source=Location(pending.item_id), data=body)
+        item = Item(source=Location(_given_id(binding, pending)), data=body)
     else:
         item = Item(target=Location(pending.remote_id or ''), data=body)
     command = kind(meta=Meta(type=ctype), items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
+
+
+def _given_id(binding: Binding, pending: Pending) -> str:
+    """Return the id under which the peer is told of an item of ours.
+
+    A client may take short ids only (MaxGUIDSize): until its Map pair arrives, such an item goes
+    by the number of the change (OMA-DS-Protocol 1.2, §5.3).
+    """
+    most = binding.parties.peer_guid_size(binding.progress.peer_store)
+    if binding.role is Role.CLIENT or not most or len(pending.item_id.encode()) <= most:
+        return pending.item_id
+    return f'{TEMPORARY}{pending.seq}'
 
 
 def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:

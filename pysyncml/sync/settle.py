@@ -66,7 +66,7 @@ def _header(status: Status, parties: Parties) -> None:
             raise MissingCredentials('the server asks for a user name and a password')
         case StatusCode.INVALID_CREDENTIALS:
             raise InvalidCredentials('the server does not accept this user name and password')
-        case StatusCode.RETRY_LATER:
+        case StatusCode.RETRY_LATER | StatusCode.IN_PROGRESS:
             session.aborted = status.code
             raise RefusedError(_explain(status))
         case code if code >= 300:
@@ -78,6 +78,8 @@ def _explain(status: Status) -> str:
     text = f'the other side ended the session with status {status.code}'
     if status.code == StatusCode.RETRY_LATER:
         text = 'the server does not synchronise now'
+    if status.code == StatusCode.IN_PROGRESS:
+        text = 'the server is busy: try again later'
     for item in status.items:
         if isinstance(item.data, bytes) and item.data:
             text += f': {item.data.decode("utf-8", "replace")}'
@@ -166,6 +168,8 @@ def _unsettled(binding: Binding, status: Status, sent: Sent) -> None:
         binding.stats.conflictNames.append(name)
         binding.progress.withheld.append(sent.item)
         return
+    if status.code == StatusCode.DEVICE_FULL:
+        binding.progress.full = True
     reason = {
         403: 'it is not allowed there',
         413: 'it is too large for the other side',

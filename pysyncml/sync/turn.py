@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pysyncml.constants import Role, StatusCode
-from pysyncml.protocol.messages import Message
+from pysyncml.protocol.messages import Message, Status
 from pysyncml.protocol.session import Said
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
@@ -28,14 +28,20 @@ def turn(inbound: Message | None, parties: Parties, room: int) -> Message | None
     """
     session = parties.session
     replies: list[Said] = []
+    quiet = False
     if inbound is not None:
         replies = _listen(inbound, parties)
+        quiet = inbound.header.no_resp
     try:
         if session.done or not _anything_left(parties):
             conclude(parties)
             session.theirs = session.ours = Stage.DONE
             return None
-        message = _speak(replies, parties, room - _STATUS_SIZE * len(replies))
+        saids, final = _speak(replies, parties, room - _STATUS_SIZE * len(replies))
+        if quiet:
+            # a body may not be empty: who wants no Status gets the one for its header then
+            saids = [s for s in saids if not isinstance(s.command, Status)] or replies[:1]
+        message = session.send(saids, final=final)
         if session.done:
             conclude(parties)
         return message
@@ -53,11 +59,22 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
     _prefetch_awaited(parties)
     for command, answered in session.receive(inbound):
         replies += apply(command, answered, parties)
-    if stage is Stage.SYNC and session.theirs is not stage:
+    if inbound.final and stage is Stage.SETUP and _has_sent_all(parties):
+        session.theirs = Stage.MAP
+    if stage <= Stage.SYNC < session.theirs:
         for binding in parties.bindings():
             if binding.progress.live:
                 sweep(binding)
-    return [] if inbound.header.no_resp else replies
+    return replies
+
+
+def _has_sent_all(parties: Parties) -> bool:
+    """Whether the peer did without separate initialisation (OMA-DS-Protocol 1.2, §5.1).
+
+    It has sent its changes along with its Alerts then, for all of its datastores.
+    """
+    live = [binding.progress for binding in parties.bindings() if binding.progress.live]
+    return bool(live) and all(progress.early for progress in live)
 
 
 def _prefetch_awaited(parties: Parties) -> None:
@@ -71,14 +88,19 @@ def _prefetch_awaited(parties: Parties) -> None:
         binding.known.prefetch(item_ids=items)
 
 
-def _speak(replies: list[Said], parties: Parties, room: int) -> Message:
+def _speak(replies: list[Said], parties: Parties, room: int) -> tuple[list[Said], bool]:
     session = parties.session
     if session.has_floor:
         commands, final = outgoing(parties, room)
-        return session.send([*replies, *commands], final=final)
+        if final and session.ours is Stage.SETUP and session.theirs > Stage.SYNC:
+            # the peer's package held its changes too: so does ours
+            session.ours = Stage.SYNC
+            changes, final = outgoing(parties, room - _STATUS_SIZE * len(commands))
+            commands = [*commands, *changes]
+        return [*replies, *commands], final
     if session.role is Role.CLIENT and session.ours is Stage.MAP:
         replies = [*replies, *pairs(parties, room)]
-    return session.send([*replies, session.next_message()], final=False)
+    return [*replies, session.next_message()], False
 
 
 def _anything_left(parties: Parties) -> bool:
