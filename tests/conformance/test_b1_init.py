@@ -158,6 +158,23 @@ def test_16_without_such_an_address_all_messages_go_to_the_same(dialect):
     assert set(server.urls) == {'http://S/'}
 
 
+def test_16_who_wants_no_status_gets_none(dialect):
+    server = dialect.device('S', 'theirs')
+    client = Client(server, dialect)
+    reply = client.begin(201, client.get(), no_resp=True)
+    assert commands_of(reply, Status) == []
+    assert len(commands_of(reply, Results)) == 1, 'an answer is no Status'
+    reply = client.say(client.sync(add('1', 'ours')), no_resp=True)
+    assert commands_of(reply, Status) == []
+    assert [url_of(change.items[0]) for change in commands_of(reply, Add)] == ['theirs']
+    assert urls(server) == ['ours', 'theirs']
+    client.referee.judges = ()
+    reply = client.say(no_resp=True)
+    assert [(s.cmd, s.code) for s in commands_of(reply, Status)] == [('SyncHdr', 200)], (
+        'a body must not be empty'
+    )
+
+
 def test_16_a_command_may_want_none(dialect):
     client = Client(dialect.device('S'), dialect)
     client.begin(201)
