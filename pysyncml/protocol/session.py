@@ -75,6 +75,7 @@ class Progress:
     peer_next: str | None = None
     alerted: bool = False  # we have sent our Alert
     agreed: bool = False  # the peer has sent its own
+    full: bool = False  # the peer has no room for new items
     failed: int = 0  # the Status that ended this datastore
     opened: bool = False  # our first Sync has been sent
     exhausted: bool = False  # we have sent all our changes
@@ -132,6 +133,7 @@ class Session:
         self.identified = False  # we have sent our device information
         self.aborted = 0
         self.suspended = False  # one side has asked to go on another time
+        self.idle = 0  # how many messages in a row had nothing to say
         self.busy = 0  # how often the server has put us off
         self.unsaid: list[Said] = []  # answers that had no room in our last message
         self.awaiting: dict[str, Sent] = {}
@@ -368,4 +370,5 @@ _PLAIN = (
     'identified',
     'aborted',
     'suspended',
+    'idle',
 )

@@ -26,7 +26,7 @@ from pysyncml.protocol.session import Refused, Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.incoming import receive_item
 from pysyncml.sync.large_objects import gather, unpack
-from pysyncml.sync.outgoing import CONSENT
+from pysyncml.sync.outgoing import CONSENT, TEMPORARY
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.setting_up import devinf_uri, go_on
@@ -292,13 +292,16 @@ def _map(command: Map, parties: Parties) -> list[Said]:
 
 def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
     known = binding.known.of_item(item_id)
+    number = item_id.removeprefix(TEMPORARY)
+    if known is None and number != item_id and number.isdecimal():
+        known = binding.known.of_offer(int(number))
     if known is None or not remote_id:
         return  # an item we never sent, or do not have any more
     session = binding.parties.session
     # a pair of an earlier session, sent before the changes, does not say it is still there
     late = session.theirs <= Stage.SYNC
     binding.known.note(
-        item_id,
+        known.item_id,
         remote_id=remote_id,
         seq=known.offered if known.offered is not None else known.seq,
         offered=None,

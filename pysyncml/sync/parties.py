@@ -299,6 +299,17 @@ class Parties:
         """Return the peer's datastores with their content types."""
         return {store['uri']: self.peer_types(store['uri']) for store in self.peer.stores or []}
 
+    def peer_guid_size(self, uri: str) -> int | None:
+        """Return the most bytes an id may have for the peer's datastore *uri*, if it said so."""
+        announced = {store['uri']: store for store in self.peer.stores or []}
+        name = find_uri(uri, announced)
+        return announced[name].get('max_guid_size') if name is not None else None
+
+    @property
+    def peer_counts(self) -> bool:
+        """Whether the peer wants to be told how many changes there are."""
+        return bool((self.peer.devinf or {}).get('numberOfChanges'))
+
     @property
     def peer_label(self) -> str:
         """A name of the peer for people."""
