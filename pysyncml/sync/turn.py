@@ -131,6 +131,8 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
         return session.send(saids, final=True)
     final = False
     if not session.unsaid:
+        if session.introducing:
+            return session.send(saids, final=True)
         if session.has_floor:
             while session.has_floor:
                 commands, final = outgoing(parties, room)
