@@ -28,6 +28,7 @@ from pysyncml.protocol.messages import (
     Message,
 )
 from pysyncml.protocol.notification import Notification
+from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
@@ -107,7 +108,7 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | Non
         session_id or str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
-        encoding=adapter.context.codec,
+        encoding=quirks_of(peer.devinfo, peer.devID).encoding or adapter.context.codec,
         cred=cred,
         max_msg_size=adapter.maxMsgSize,
         max_obj_size=adapter.maxObjSize,

@@ -87,11 +87,12 @@ def _changes(parties: Parties, room: Room) -> tuple[list[Said], bool]:
 
 def _sync(binding: Binding, room: Room) -> Said | None:
     """Return the Sync with the next changes; ``None`` if there is no room for any."""
-    progress = binding.progress
+    progress, quirks = binding.progress, binding.parties.session.quirks
+    consent = binding.parties.consent and not quirks.plain_sync
     command = Sync(
         target=Location(progress.peer_store),
         source=Location(progress.store),
-        meta=Meta(emi=(CONSENT,)) if binding.parties.consent else None,
+        meta=Meta(emi=(CONSENT,)) if consent else None,
         number_of_changes=_count(binding),
     )
     size = room.measure(command)
@@ -104,8 +105,10 @@ def _sync(binding: Binding, room: Room) -> Said | None:
     children = tuple(_children(binding, room, room.whole - size))
     if not children and progress.opened and not progress.exhausted:
         return None
+    if progress.exhausted and command.number_of_changes is not None:
+        command = replace(command, number_of_changes=len(children))  # some could not be sent
     progress.opened = True
-    return replace(said, children=children)
+    return replace(said, command=command, children=children)
 
 
 def _count(binding: Binding) -> int | None:
@@ -241,7 +244,8 @@ def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
 
 def _answerable(binding: Binding) -> float:
     """Return how many commands can be answered in one message that is not too large for us."""
-    limit = binding.parties.session.max_msg_size
+    session = binding.parties.session
+    limit = None if session.quirks.single_message else session.max_msg_size
     return inf if limit is None else max(1, (limit - 2 * _OVERHEAD) // _STATUS_SIZE - 4)
 
 

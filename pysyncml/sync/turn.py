@@ -154,6 +154,8 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said
         return [*saids, session.alert(AlertCode.SUSPEND)], True
     if session.suspended:
         return saids, True
+    if session.introducing and not session.unsaid:
+        return saids, True
     if session.unsaid or not session.has_floor:
         if session.role is Role.CLIENT and session.ours is Stage.MAP and not session.unsaid:
             saids += pairs(parties, room)[0]
