@@ -11,11 +11,11 @@ tags, device information as tags of the message itself.
 
 from __future__ import annotations
 
-import re
 from xml.sax.saxutils import escape
 
 from pysyncml.codec.grammar import DATA_PARTS
 from pysyncml.codec.node import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Node
+from pysyncml.codec.values import CONTROL
 from pysyncml.codec.vocabulary import Page, canonical
 from pysyncml.codec.wbxml_tokens import (
     ATTRIBUTES,
@@ -42,8 +42,6 @@ from pysyncml.codec.wbxml_tokens import (
 )
 from pysyncml.errors import CodecError
 
-# What XML has no way to write, CR apart: text with it could not go on in another codec.
-_CONTROL = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _DEVINF = 0x0A  # the tag DevInf in its own vocabulary; in the Data of an item it is nothing else
 _BYTES = ('Data', 'NextNonce')  # the elements that keep the bytes that were sent
 
@@ -263,7 +261,7 @@ class _Reader:
             text = b''.join(p if isinstance(p, bytes) else p.encode() for p in pieces)
             text = text if node.name in _BYTES else _decoded(text, 'utf-8')
         if isinstance(text, str) and not text.isprintable():
-            text = _CONTROL.sub('\ufffd', text)
+            text = CONTROL.sub('\ufffd', text)
         node.text = text
         pieces.clear()
 
