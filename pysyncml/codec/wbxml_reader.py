@@ -96,8 +96,8 @@ class _Reader:
         self._charset = 'utf-8'
         self._table = b''
         self._strings: dict[int, str | bytes] = {}
-        # Honest elements take three bytes on average at least, and unfold few strings many times.
-        self._left = min(MAX_ELEMENTS, 1000 + len(data) // 3)
+        # Honest elements take three bytes on average, and strings are not unfolded many times.
+        self._left = min(MAX_ELEMENTS, 20_000 + len(data) // 3)
         self._unfold = (1 << 20) + 8 * len(data)
         # Where we are: the element that is open, those around it, its text so far.
         self._node = Node('')
