@@ -209,7 +209,7 @@ class _Reader:
         node = self._node
         if not node.children:
             self._settle_text(node)
-        elif node.name == 'Data' and not any(c.name in DATA_PARTS for c in node.children):
+        elif node.name == 'Data' and self._is_markup(node):
             # Some peers send an object as elements instead of as text (Format xml).
             node.text, node.children = ''.join(map(_markup, node.children)), []
         self._pieces.clear()
@@ -217,6 +217,11 @@ class _Reader:
             self._inline = 0
             self._settle_page()
         self._node = self._stack.pop()
+
+    def _is_markup(self, data: Node) -> bool:
+        """Return whether *data* hold elements of their own; those in others belong to these."""
+        known = any(child.name in DATA_PARTS for child in data.children)
+        return not known and all(node.name != 'Data' for node in self._stack)
 
     def _piece(self, token: int) -> None:
         """Read a piece of text, or what stands in its place and says nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pysyncml.codec import cost, decode, encode, wbxml
+from pysyncml.codec import cost, decode, encode, recognise, wbxml
 from pysyncml.codec.node import Node
 from pysyncml.codec.vocabulary import ELEMENTS, Page
 from pysyncml.codec.wbxml import integer
@@ -490,10 +490,14 @@ def test_the_anchor_of_a_status(sent):
 
 def test_the_bytes_count_more_than_the_type():
     sent = written(Replace(cmd_id='1'))
-    for kind in (TYPE, XML_TYPE, 'text/html', None):
-        assert decode(kind, sent).commands == (Replace(cmd_id='1'),)
     xml = encode(message(Replace(cmd_id='1')))[1]
-    assert decode(TYPE, xml).commands == (Replace(cmd_id='1'),)
+    for kind in (TYPE, XML_TYPE, 'text/html', None):
+        for data, name in ((sent, 'wbxml'), (xml, 'xml')):
+            assert decode(kind, data).commands == (Replace(cmd_id='1'),)
+            assert recognise(kind, data).name == name
+    assert recognise(TYPE, b'').name == 'wbxml'
+    with pytest.raises(UnknownCodec):
+        recognise('text/plain', b'')
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,13 @@ def test_documents_in_documents():
     bomb = b'\x02\xa4\x03\x6a\0' + b'\x4a' * 100_000
     (put,) = read(tag(0x1F, tag(0x14, tag(0x0F, opaque(bomb))))).commands
     assert put.items[0].data == bomb
+
+
+def test_data_in_data_is_escaped_once():
+    deep = 50
+    inside = opaque(b'<' * 100)
+    for _ in range(deep):
+        inside = tag(0x0F, inside)
+    (add,) = read(tag(0x05, tag(0x14, inside))).commands
+    text = '<Data>' * (deep - 1) + '&lt;' * 100 + '</Data>' * (deep - 1)
+    assert add.items[0].data == text.encode()
