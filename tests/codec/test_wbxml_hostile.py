@@ -23,7 +23,7 @@ def refused(sent: bytes, match: str | None = None) -> None:
         tracemalloc.stop()
     assert '\n' not in str(caught.value)
     assert len(str(caught.value)) < 200
-    assert peak < 20_000_000 + 10 * len(sent)
+    assert peak < 30_000_000 + 10 * len(sent)
 
 
 def test_every_beginning_of_a_message():
