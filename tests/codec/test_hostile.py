@@ -122,3 +122,9 @@ def test_capabilities_of_many_stores():
         else:
             with pytest.raises(CodecError, match='too complex'):
                 read(body)
+
+
+def test_a_very_long_name_of_a_charset():
+    with pytest.raises(CodecError) as caught:
+        decode(TYPE, b'<?xml version="1.0" encoding="' + b'UT' * 1000 + b'"?><SyncML/>')
+    assert len(str(caught.value)) < 200
