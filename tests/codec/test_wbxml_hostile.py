@@ -9,7 +9,7 @@ import pytest
 from pysyncml.codec import decode, wbxml_reader
 from pysyncml.codec.wbxml import integer
 from pysyncml.errors import CodecError
-from tests.codec.test_wbxml import START, TYPE, document, opaque, read, string, tag
+from tests.codec.binary import START, TYPE, document, opaque, read, string, tag
 
 
 def refused(sent: bytes, match: str | None = None) -> None:
