@@ -23,7 +23,7 @@ from pysyncml.constants import CODEC_XML
 from pysyncml.errors import UnknownCodec
 from pysyncml.protocol.messages import Command, Message
 
-__all__ = ['Codec', 'Node', 'cost', 'decode', 'encode', 'get', 'names', 'register']
+__all__ = ['Codec', 'Node', 'cost', 'decode', 'encode', 'get', 'names', 'register', 'sniffed']
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +118,24 @@ def decode(content_type: str | None, data: bytes) -> Message:
         UnknownCodec: neither type nor bytes are of a codec that is known.
         CodecError: the bytes are no SyncML message.
     """
-    kind, charset = _media_type(content_type or '')
+    codec = sniffed(content_type, data)
+    return tree.to_message(codec.read(data, _media_type(content_type or '')[1]))
+
+
+def sniffed(content_type: str | None, data: bytes) -> Codec:
+    """Return the codec that *data* are to be read with, as :func:`decode` does.
+
+    Raises:
+        UnknownCodec: neither type nor bytes are of a codec that is known.
+    """
+    kind, _ = _media_type(content_type or '')
     said = next((c for c in _codecs.values() if kind in c.content_types), None)
     looks = next((c for c in _codecs.values() if c.sniff(data)), None)
     codec = said if said is looks or not looks else looks
     if codec is None or (codec is not looks and _is_wbxml(data)):
         what = 'WBXML is not supported here' if _is_wbxml(data) else 'this is not SyncML'
         raise UnknownCodec(f'{what} (content type {kind or "missing"!s:.60})')
-    return tree.to_message(codec.read(data, charset))
+    return codec
 
 
 def _media_type(content_type: str) -> tuple[str, str | None]:
