@@ -41,6 +41,8 @@ FLOORS = {
     'adapter': 4,
     'peer': 4,
     'conversation': 4,
+    'negotiation': 4,
+    'login': 4,
     'service': 4,
     'surface': 4,
     '': 5,
@@ -57,6 +59,8 @@ SIDEWAYS = {
     ('context', 'peer'),
     ('adapter', 'service'),
     ('service', 'conversation'),
+    ('service', 'login'),
+    ('conversation', 'negotiation'),
     ('cli', ''),
     ('testing', ''),
 }
