@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import (
@@ -24,6 +25,7 @@ from pysyncml.errors import (
 )
 from pysyncml.negotiation import BeginAgain, Negotiation
 from pysyncml.protocol.messages import Location, Message
+from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
@@ -55,7 +57,11 @@ def limit_for(session: Session, inbound: Message | None) -> int:
 
 
 def converse(
-    adapter: Adapter, peer: Peer, mode: SyncType, transport: Transport | None
+    adapter: Adapter,
+    peer: Peer,
+    mode: SyncType | Mapping[str, SyncType],
+    transport: Transport | None,
+    notification: Notification | None = None,
 ) -> dict[str, Stats]:
     """Synchronise with *peer* as its client; see :meth:`Adapter.sync`."""
     if transport is None:
@@ -66,7 +72,7 @@ def converse(
     negotiation = Negotiation(adapter, peer)
     while True:
         try:
-            return _converse(adapter, peer, mode, transport, negotiation)
+            return _converse(adapter, peer, mode, transport, notification, negotiation)
         except BeginAgain:
             log.info('beginning again, with SyncML %s', negotiation.version)
 
@@ -74,13 +80,15 @@ def converse(
 def _converse(
     adapter: Adapter,
     peer: Peer,
-    mode: SyncType,
+    mode: SyncType | Mapping[str, SyncType],
     transport: Transport,
+    notification: Notification | None,
     negotiation: Negotiation,
 ) -> dict[str, Stats]:
     with adapter.context.work() as work:
-        session = _begin(adapter, peer, work)
+        session = _begin(adapter, peer, work, notification.session_id if notification else None)
     negotiation.begin(session)
+    session.unsaid = answers(notification) if notification else []
     post = partial(_exchange, peer, session, transport)
     inbound: Message | None = None
     while True:
@@ -102,24 +110,31 @@ def _wait(session: Session) -> None:
     time.sleep(BUSY_PAUSE)
 
 
-def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
+def _begin(
+    adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | None = None
+) -> Session:
     record = peer.record
     record.sessions += 1
     work.records.save(record)
     session = Session(
         Role.CLIENT,
-        str(record.sessions),
+        session_id or str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
         max_msg_size=adapter.maxMsgSize,
         max_obj_size=adapter.maxObjSize,
     )
     session.number = record.sessions
+    session.peer_max_msg_size = record.max_msg_size
     return session
 
 
 def _client_parties(
-    adapter: Adapter, peer: Peer, session: Session, work: UnitOfWork, mode: SyncType
+    adapter: Adapter,
+    peer: Peer,
+    session: Session,
+    work: UnitOfWork,
+    mode: SyncType | Mapping[str, SyncType],
 ) -> Parties:
     device = adapter.devinfo
     assert device is not None
