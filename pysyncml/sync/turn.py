@@ -108,7 +108,7 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
     code = StatusCode.OK
     if session.role is Role.SERVER and inbound.header.cred is not None and session.trusted:
         code = StatusCode.AUTHENTICATION_ACCEPTED
-    replies = [session.status_of_header(inbound, code)]
+    replies = [session.status_of_header(inbound, code, chal=session.challenge)]
     stage, busy = session.theirs, session.busy
     _prefetch_awaited(parties)
     for command, answered in session.receive(inbound):
