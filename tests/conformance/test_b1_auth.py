@@ -718,4 +718,3 @@ def test_12_a_session_keeps_its_version(version):
     assert codes(client.say(alert()))['0'] == 200
     client.version = next(v for v in VERSIONS if v != version)
     assert codes(client.say(alert()))['0'] == 513
-
