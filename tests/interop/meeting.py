@@ -1,0 +1,53 @@
+"""A world in which sync-notes meets SyncEvolution."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.e2e.harness import World, installed, wait_for
+from tests.interop import syncevo
+
+
+class Meeting(World):
+    """A world in which sync-notes, run as people run it, meets SyncEvolution."""
+
+    def __init__(self, tmp_path) -> None:
+        super().__init__(tmp_path)
+        script = installed()
+        self.program = [script] if script else [sys.executable, '-m', 'pysyncml.cli.notes']
+        self.foreign: list[syncevo.Server] = []
+
+    def foreign_client(self, name, server, **options) -> syncevo.Client:
+        """Return SyncEvolution as a client of *server*, a server of this world."""
+        root = options.pop('root', self.root / f'.syncevo-{name}')
+        return syncevo.Client(root, self.path(name), server.url, device=f'sc-{name}', **options)
+
+    def foreign_server(self, name, *devices, **options) -> syncevo.Server:
+        """Return SyncEvolution as a server for *devices*."""
+        server = syncevo.Server(self.root / f'.syncevo-{name}', self.path(name), devices, **options)
+        self.foreign.append(server)
+        return server
+
+    def login(self, name) -> list[str]:
+        """Return options that make *name* known to a server, or log in as *name*."""
+        file = self.root / f'.password-{name}'
+        file.write_text(f'secret of {name}\n')
+        return ['--username', name, '--password-file', str(file)]
+
+    def close(self) -> None:
+        for server in self.foreign:
+            server.kill()
+        super().close()
+
+
+def sessions(server, count, timeout=20) -> list[dict]:
+    """Wait until our *server*, started with ``--json``, has told of *count* sessions; return what
+    it told of them."""
+
+    def ended():
+        lines = [json.loads(line) for line in server.log().splitlines() if line.startswith('{')]
+        found = [line for line in lines if line['event'] == 'session']
+        return found if len(found) >= count else None
+
+    return wait_for(ended, timeout)
