@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import sys
+
+import pytest
 
 from tests.e2e.harness import World, installed, wait_for
 from tests.interop import syncevo
+
+ENCODINGS = pytest.mark.parametrize('wbxml', [False, True], ids=['xml', 'wbxml'])
+
+# Texts that go wrong easily, by a word for them. SyncEvolution looks at the first line, so these
+# are all different.
+ODD = {
+    'markup': 'markup\n<a href="&amp;">]]> ]]]]>> <![CDATA[ x ]]>\n',
+    'signs': 'signs\näöüß ₤ 日本語 🎈 e\u0301\n',
+    'blanks': 'blanks  \n  leading, trailing  \n\ttabs\t\n\n\nempty lines\n',
+    'no end': 'no end\nlast line without an end',
+    'dos': 'dos\r\nline ends\r\n',
+    'one': 'x',
+    'control': 'control\nbell \x07 escape \x1b[1m form feed \x0c\n',
+    'title  with trailing blanks ': 'title  with trailing blanks \n',
+}
 
 
 class Meeting(World):
@@ -51,3 +70,16 @@ def sessions(server, count, timeout=20) -> list[dict]:
         return found if len(found) >= count else None
 
     return wait_for(ended, timeout)
+
+
+def text(size, title):
+    """Return a text of *size* bytes, with *title* in its first line, that does not compress."""
+    lines = itertools.count()
+    body = title + '\n'
+    parts = [body]
+    length = len(body)
+    while length < size:
+        line = f'{next(lines):08} {os.urandom(30).hex()}\n'
+        parts.append(line)
+        length += len(line)
+    return ''.join(parts)[: size - 1] + '\n'

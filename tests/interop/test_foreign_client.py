@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import pytest
 
 from tests.e2e.harness import COUNTS
-from tests.interop.meeting import sessions
+from tests.interop.meeting import ENCODINGS, ODD, sessions, text
 from tests.interop.syncevo import assert_equal, notes_in
 
-ENCODINGS = pytest.mark.parametrize('wbxml', [False, True], ids=['xml', 'wbxml'])
 LOGINS = {'none': [], 'basic': [], 'md5': ['--auth', 'md5']}
 
 
@@ -233,19 +231,6 @@ def test_500_notes_in_many_messages(meeting, wbxml):
     assert in_step(client, server, 4).total() == 400
 
 
-def text(size, title):
-    """Return a text of *size* bytes, with *title* in its first line, that does not compress."""
-    lines = itertools.count()
-    body = title + '\n'
-    parts = [body]
-    length = len(body)
-    while length < size:
-        line = f'{next(lines):08} {os.urandom(30).hex()}\n'
-        parts.append(line)
-        length += len(line)
-    return ''.join(parts)[: size - 1] + '\n'
-
-
 @ENCODINGS
 @pytest.mark.parametrize('size', [100_000, 5_000_000], ids=['100KB', '5MB'])
 def test_large_notes(meeting, size, wbxml):
@@ -279,17 +264,6 @@ def test_a_note_larger_than_the_client_takes_stays_with_us(meeting):
 
 
 # --- contents -------------------------------------------------------------------------------------
-
-ODD = {
-    'markup': 'markup\n<a href="&amp;">]]> ]]]]>> <![CDATA[ x ]]>\n',
-    'signs': 'signs\näöüß ₤ 日本語 🎈 e\u0301\n',
-    'blanks': 'blanks  \n  leading, trailing  \n\ttabs\t\n\n\nempty lines\n',
-    'no end': 'no end\nlast line without an end',
-    'dos': 'dos\r\nline ends\r\n',
-    'one': 'x',
-    'control': 'control\nbell \x07 escape \x1b[1m form feed \x0c\n',
-    'title  with trailing blanks ': 'title  with trailing blanks \n',
-}
 
 
 @ENCODINGS
