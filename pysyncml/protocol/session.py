@@ -132,6 +132,7 @@ class Session:
         self.identified = False  # we have sent our device information
         self.aborted = 0
         self.suspended = False  # one side has asked to go on another time
+        self.concluded = False  # all that was to be agreed on is agreed on: the anchors have moved
         self.busy = 0  # how often the server has put us off
         self.unsaid: list[Said] = []  # answers that had no room in our last message
         self.awaiting: dict[str, Sent] = {}
@@ -368,4 +369,5 @@ _PLAIN = (
     'identified',
     'aborted',
     'suspended',
+    'concluded',
 )

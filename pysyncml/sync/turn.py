@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pysyncml.constants import AlertCode, Role, StatusCode
-from pysyncml.protocol.messages import Message, Results
+from pysyncml.protocol.messages import Message, Results, Status
 from pysyncml.protocol.session import Said, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
@@ -40,13 +40,35 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     replies = _listen(inbound, parties) if inbound is not None else []
     if _is_over(parties):
         if not session.aborted and not session.suspended:
-            conclude(parties)
+            _conclude(parties)
             session.theirs = session.ours = Stage.DONE
         return None
     message = _speak(replies, parties, Room(session, limit))
-    if session.ours is session.theirs is Stage.DONE:
-        conclude(parties)
+    if session.ours is session.theirs is Stage.DONE or _is_last_word(message, session):
+        _conclude(parties)
     return message
+
+
+def _is_last_word(message: Message, session: Session) -> bool:
+    """Whether a server has said all, and nothing that its client would have to answer.
+
+    That is so after its fourth package when only the client had changes to send: the session is
+    over then, though a client may still say that it has nothing to say.
+    """
+    return (
+        session.role is Role.SERVER
+        and message.final
+        and session.ours is Stage.MAP
+        and session.theirs is Stage.MAP
+        and not session.done
+        and all(isinstance(command, Status) for command in message.commands)
+    )
+
+
+def _conclude(parties: Parties) -> None:
+    if not parties.session.concluded:
+        conclude(parties)
+        parties.session.concluded = True
 
 
 def _is_over(parties: Parties) -> bool:
@@ -67,7 +89,7 @@ def _anything_left(parties: Parties) -> bool:
 
 def _note_progress(parties: Parties) -> None:
     session = parties.session
-    if session.done and not session.suspended and not session.aborted:
+    if session.concluded or (session.done and not session.suspended and not session.aborted):
         return
     for binding in parties.bindings():
         if binding.progress.live and binding.progress.agreed:
