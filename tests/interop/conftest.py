@@ -24,9 +24,3 @@ def syncevolution():
 def meeting(tmp_path, syncevolution):
     with Meeting(tmp_path) as meeting:
         yield meeting
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if str(item.path).startswith(str(syncevo.HERE)):
-            item.add_marker(pytest.mark.interop)

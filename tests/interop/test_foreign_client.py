@@ -10,6 +10,8 @@ from tests.e2e.harness import COUNTS
 from tests.interop.meeting import ENCODINGS, ODD, sessions, text
 from tests.interop.syncevo import assert_equal, notes_in
 
+pytestmark = pytest.mark.interop
+
 LOGINS = {'none': [], 'basic': [], 'md5': ['--auth', 'md5']}
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.interop.meeting import ENCODINGS, ODD, text
 from tests.interop.syncevo import assert_equal, notes_in
 
-LOGINS = ['none', 'logged in']
+pytestmark = pytest.mark.interop
 
 
 class Ours:
