@@ -52,6 +52,7 @@ class Meeting(World):
         """Return options that make *name* known to a server, or log in as *name*."""
         file = self.root / f'.password-{name}'
         file.write_text(f'secret of {name}\n')
+        file.chmod(0o600)
         return ['--username', name, '--password-file', str(file)]
 
     def close(self) -> None:
