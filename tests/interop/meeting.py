@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.e2e.harness import World, installed, wait_for
+from tests.e2e.harness import World, check, installed, wait_for
 from tests.interop import syncevo
 
 ENCODINGS = pytest.mark.parametrize('wbxml', [False, True], ids=['xml', 'wbxml'])
@@ -59,6 +59,41 @@ class Meeting(World):
         for server in self.foreign:
             server.kill()
         super().close()
+
+
+class Ours:
+    """A directory of ours as a client of SyncEvolution's *server*."""
+
+    def __init__(self, meeting, server, name='c', *, wbxml=False, login=False):
+        self.meeting, self.name = meeting, name
+        self.notes = meeting.path(name)
+        self.first = ['--id', f'ours-{name}', '--remote', server.url]
+        if wbxml:
+            self.first += ['--encoding', 'wbxml']
+        if login:
+            self.first += meeting.login('me')
+
+    def begin(self, *options, via=None):
+        """Start to synchronise; return the run."""
+        first, self.first = self.first, []
+        return self.meeting.begin(self.name, *first, *options, via=via)
+
+    def sync(self, *options, code=0, via=None):
+        """Synchronise once; return the result."""
+        run = self.begin(*options, via=via)
+        return check(run.wait(120), run.argv, code)
+
+    def write(self, name, body):
+        self.meeting.write(self.name, name, body)
+
+    def holding(self, first_line):
+        """Return the file with this first line."""
+        (found,) = (
+            path
+            for path in self.notes.iterdir()
+            if path.is_file() and path.read_bytes().splitlines()[:1] == [first_line.encode()]
+        )
+        return found
 
 
 def sessions(server, count, timeout=20) -> list[dict]:

@@ -6,40 +6,10 @@ import itertools
 
 import pytest
 
-from tests.interop.meeting import ENCODINGS, ODD, text
+from tests.interop.meeting import ENCODINGS, ODD, Ours, text
 from tests.interop.syncevo import assert_equal, notes_in
 
 pytestmark = pytest.mark.interop
-
-
-class Ours:
-    """A directory of ours as a client of SyncEvolution's *server*."""
-
-    def __init__(self, meeting, server, name='c', *, wbxml=False, login=False):
-        self.meeting, self.name = meeting, name
-        self.notes = meeting.path(name)
-        self.first = ['--id', f'ours-{name}', '--remote', server.url]
-        if wbxml:
-            self.first += ['--encoding', 'wbxml']
-        if login:
-            self.first += meeting.login('me')
-
-    def sync(self, *options, code=0, via=None):
-        """Synchronise once; return the result."""
-        first, self.first = self.first, []
-        return self.meeting.sync(self.name, *first, *options, code=code, via=via)
-
-    def write(self, name, body):
-        self.meeting.write(self.name, name, body)
-
-    def holding(self, first_line):
-        """Return the file with this first line."""
-        (found,) = (
-            path
-            for path in self.notes.iterdir()
-            if path.is_file() and path.read_bytes().splitlines()[:1] == [first_line.encode()]
-        )
-        return found
 
 
 def in_step(ours, server, count):
