@@ -67,6 +67,23 @@ def _is_last_word(message: Message, session: Session) -> bool:
     )
 
 
+def _was_last_word(message: Message | None, parties: Parties) -> bool:
+    """Whether a client has sent its changes, gets none, and has heard what became of them.
+
+    A server may have closed the session with that message (SyncEvolution does).
+    """
+    session = parties.session
+    return (
+        session.role is Role.CLIENT
+        and message is not None
+        and message.final
+        and session.ours is Stage.MAP
+        and session.theirs is Stage.MAP
+        and all(isinstance(command, Status) for command in message.commands)
+        and not any(binding.they_send for binding in parties.bindings() if binding.progress.live)
+    )
+
+
 def _conclude(parties: Parties) -> None:
     if not parties.session.concluded:
         conclude(parties)

@@ -416,8 +416,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         return rows
 
     def _adapt(self, item: Any, row: NoteRow) -> None:
-        """Give the text of a peer that sends plain text the line ends of ours."""
-        if item.named or item.digest == row.sha256:
+        """Give what a peer sends as plain text the name and the line ends of our note."""
+        if item.named:
+            return
+        item.name = row.name
+        if item.digest == row.sha256:
             return
         try:
             ours = self._read(row)
