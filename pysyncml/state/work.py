@@ -218,6 +218,22 @@ class UnitOfWork:
                     self._session.expunge_all()
                 raise
 
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back, at an exception, everything done inside the block: what is gathered, too.
+
+        Logs and knowledge must be asked for anew afterwards.
+        """
+        self.flush()
+        try:
+            with self.savepoint():
+                yield
+                self.flush()
+        except BaseException:
+            self._logs.clear()
+            self._knowledge.clear()
+            raise
+
     # --- options and accounts -----------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from pysyncml.protocol.messages import (
 from pysyncml.protocol.session import Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.state.knowledge import Pending
+from pysyncml.sync.filtering import chosen, drop_unwanted, make_filter, target
+from pysyncml.sync.hierarchy import parents, parents_first
 from pysyncml.sync.pairing import find_uri, pair
 from pysyncml.sync.parties import Binding, Parties
 
@@ -114,6 +116,7 @@ def _open_bindings(parties: Parties) -> None:
             continue
         binding = parties.open(store, find_uri(peer_uri, offers) or peer_uri)
         progress, record = binding.progress, binding.record
+        progress.filter = make_filter(store.filter, store.filterType)
         progress.mode = int(parties.mode)
         first = record.last_sync is None
         progress.slow = parties.mode.slow or first
@@ -144,7 +147,7 @@ def _alert(binding: Binding) -> Said:
         code = AlertCode.SLOW_SYNC
     anchor = Anchor(next=progress.our_next, last=progress.our_last)
     meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
-    item = Item(target=Location(progress.peer_store), source=Location(progress.store), meta=meta)
+    item = Item(target=target(binding), source=Location(progress.store), meta=meta)
     return Said(Alert(code=code, items=(item,)), Sent('Alert', progress.store))
 
 
@@ -195,6 +198,7 @@ def _begin(binding: Binding) -> int | None:
     """Set the cursor before the first change; return how many there are."""
     progress = binding.progress
     slow = _sends_all(binding)
+    drop_unwanted(binding, slow)
     if slow:
         _register_unknown(binding)
         progress.cursor = 0
@@ -204,6 +208,8 @@ def _begin(binding: Binding) -> int | None:
         return 0
     number = binding.parties.session.number
     client = binding.role is Role.CLIENT
+    if progress.filter is not None and not client:
+        return None  # it would take a look at every item to tell
     return binding.known.count_pending(progress.cursor, slow=slow, session=number, deletions=client)
 
 
@@ -234,18 +240,18 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
         listed = [pending.item_id for pending in page]
         binding.known.prefetch(item_ids=listed)
         binding.agent.prefetchItems(listed)
-        for pending in page:
+        for pending in _in_order(binding, page, slow):
             if pending.item_id in progress.withheld:
-                progress.cursor = pending.seq
+                progress.cursor = pending.turn
                 continue
             said = _command(binding, pending)
             if said is None:
-                progress.cursor = pending.seq
+                progress.cursor = pending.turn
                 continue
             size = _size(said)
             if size > left and left < room - 2 * _OVERHEAD:
                 return
-            progress.cursor = pending.seq
+            progress.cursor = pending.turn
             if not _fits(binding, said, size):
                 continue
             _note_offer(binding, pending, said)
@@ -254,6 +260,12 @@ def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
             yield said, size
             if left <= 0 or most <= 0:
                 return
+
+
+def _in_order(binding: Binding, page: list[Pending], slow: bool) -> Iterator[Pending]:
+    """Yield of the changes in *page* what is to be told, in the order in which it is."""
+    pendings = chosen(binding, page, slow)
+    return parents_first(binding, pendings, slow) if binding.agent.hierarchicalSync else pendings
 
 
 def _answerable(binding: Binding) -> float:
@@ -279,11 +291,11 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     if data is None:
         return None
     ctype, body, digest = data
-    kind = _kind(binding, pending)
+    kind, place = _kind(binding, pending), parents(binding, pending.item_id)
     if client or kind is Add:
-        item = Item(source=Location(pending.item_id), data=body)
+        item = Item(source=Location(pending.item_id), data=body, **place)
     else:
-        item = Item(target=Location(pending.remote_id or ''), data=body)
+        item = Item(target=Location(pending.remote_id or ''), data=body, **place)
     command = kind(meta=Meta(type=ctype), items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
@@ -356,6 +368,8 @@ def _note_offer(binding: Binding, pending: Pending, said: Said) -> None:
     A server learns from the Map pair that it has arrived; a client that deletes the item before
     it has heard of it must say so.
     """
+    if pending.ahead_of is not None:
+        binding.progress.ahead.append(pending.item_id)
     if not isinstance(said.command, Add):
         return
     if binding.role is Role.CLIENT:

@@ -23,6 +23,10 @@ _RESOLVED = {207, 208, 209, 419}
 _VANISHED = {404, 410}
 
 
+_UNKNOWN_MODE = 'it does not know this kind of synchronisation'
+_UNKNOWN_FILTER = 'it does not know this kind of synchronisation, or cannot filter by that'
+
+
 def settle(status: Status, sent: Sent | None, parties: Parties) -> None:
     """Take notice of a Status; *sent* is what it answers, if we remember it.
 
@@ -93,8 +97,9 @@ def _alert(binding: Binding, status: Status) -> None:
         reason = {
             404: f'there is no datastore "{progress.peer_store}"; see --remote-uri',
             415: 'it takes none of our content types',
-            406: 'it does not know this kind of synchronisation',
+            406: _UNKNOWN_FILTER if progress.filter else _UNKNOWN_MODE,
             417: 'it is busy, try again later',
+            422: 'it does not understand the filter',
         }.get(status.code, 'no reason given')
         binding.problem(f'the other side refused to synchronise (status {status.code}): {reason}')
         binding.stats.peerErr += 1
