@@ -68,6 +68,8 @@ def _soft_delete(binding: Binding, command: Delete, item: Item) -> int:
         if case.here is Here.CHANGED:
             raise ItemBusy('it was changed here, and the server has not heard of it')
         binding.agent.softDeleteItem(known.item_id)
+        history = binding.store.keepsHistory
+        binding.log.record(known.item_id, ItemState.DELETED, None, history=history)
     seq = known.offered if known.seq is None and not known.soft else known.seq
     number = binding.parties.session.number
     binding.known.note(known.item_id, seq=seq, offered=SOFT, seen=number)

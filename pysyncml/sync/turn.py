@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pysyncml.constants import Role, StatusCode
-from pysyncml.protocol.messages import Message
+from pysyncml.protocol.messages import Message, Status
 from pysyncml.protocol.session import Said
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
@@ -57,7 +57,9 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
         for binding in parties.bindings():
             if binding.progress.live:
                 sweep(binding)
-    return [] if inbound.header.no_resp else replies
+    if inbound.header.no_resp:
+        return [said for said in replies if not isinstance(said.command, Status)]
+    return replies
 
 
 def _prefetch_awaited(parties: Parties) -> None:
