@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pysyncml.constants import ItemState, Policy, Role, StatusCode
-from pysyncml.errors import ConflictError, InvalidContent, InvalidItem, StoreFull, SyncmlError
+from pysyncml.errors import (
+    ConflictError,
+    InvalidContent,
+    InvalidItem,
+    ItemNotEmpty,
+    StoreFull,
+    SyncmlError,
+)
 from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
 from pysyncml.state.knowledge import Known
@@ -181,9 +188,10 @@ class Incoming:
         self.loaded = self.agent.completeItem(self.known.item_id, self.loaded)
 
     def _recall(self, known: Known) -> None:
-        """The peer speaks of an item it had soft-deleted: it hears of it again."""
+        """The peer is to hear of an item again, though that was no business of its for a while."""
         record = self.binding.record
-        record.cursor = min(record.cursor, known.seq or 0)
+        newest = self.change.seq - 1 if self.change is not None else record.cursor
+        record.cursor = min(record.cursor, newest)
         self.binding.parties.work.records.save(record)
         self.binding.known.note(known.item_id, offered=None)
 
@@ -391,7 +399,13 @@ class Incoming:
             return StatusCode.RETRY_LATER
         archive = isinstance(self.command, Delete) and self.command.archive
         delete = self.agent.archiveItem if archive else self.agent.deleteItem
-        delete(self.known.item_id)
+        try:
+            delete(self.known.item_id)
+        except ItemNotEmpty as error:
+            # there is something in it that the peer does not have: it gets the folder again
+            self._recall(self.known)
+            self._forget()
+            return error.status
         history = self.binding.store.keepsHistory
         self.binding.log.record(self.known.item_id, ItemState.DELETED, None, history=history)
         self._forget()

@@ -131,6 +131,11 @@ def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
         if code != StatusCode.CONFLICT_RESOLVED_SERVER_DATA:
             binding.stats.peerDel += 1
         return
+    if code == StatusCode.ITEM_NOT_EMPTY:
+        binding.known.forget(sent.item)  # the folder comes back, with what is in it
+        name = binding.agent.describeItem(sent.item)
+        binding.problem(f'{name} was not deleted: the other side has something in it')
+        return
     if code == StatusCode.FORBIDDEN and binding.progress.slow:
         return  # some servers want no deletions in a slow sync: the item comes back from them
     _unsettled(binding, status, sent)
