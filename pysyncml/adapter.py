@@ -68,6 +68,10 @@ class Store:
         maxGuidSize: bytes an id of a peer may have.
         maxObjSize: bytes an item may have.
         conflictPolicy: a :class:`~pysyncml.constants.Policy`; the adapter's by default.
+        filter: as a client, which items to ask the server for: a query
+            (``SUBJECT&iCON;holiday``); all by default. It may be changed at any time.
+        filterType: ``EXCLUSIVE`` to have what fits and nothing else, ``INCLUSIVE`` to leave alone
+            what does not fit.
     """
 
     def __init__(
@@ -80,8 +84,12 @@ class Store:
         maxGuidSize: int = _GUID_SIZE,
         maxObjSize: int | None = None,
         conflictPolicy: int | None = None,
+        filter: str | None = None,
+        filterType: str = 'EXCLUSIVE',
     ) -> None:
         self.context = context
+        self.filter = filter
+        self.filterType = filterType
         self._agent = agent
         self.adapter: Adapter | None = None
         self.record = StoreRecord(

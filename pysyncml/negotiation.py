@@ -67,7 +67,8 @@ class Negotiation:
         fixed = getattr(peer, 'version', None)
         self.version: str = fixed or record.version or VERSIONS[-1]
         habit = quirks_of(peer.devinfo, peer.devID).encoding
-        self.encoding: str = record.encoding or habit or adapter.context.codec
+        said = getattr(peer, 'encoding', None)
+        self.encoding: str = said or habit or record.encoding or adapter.context.codec
         password = getattr(peer, 'password', None)
         self.login = Login(record, password or '')
         self._versions = [v for v in VERSIONS if v != self.version] if fixed is None else []

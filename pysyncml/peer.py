@@ -209,7 +209,7 @@ class RemoteAdapter(Peer):
             work.records.save(record)
         super().__init__(context, record)
         self.password = password
-        self.version = version
+        self.version, self.encoding = version, encoding
 
 
 def describe_store(store: Any, stream: TextIO) -> None:
