@@ -224,6 +224,19 @@ def test_a_refresh_throws_nothing_away_when_an_atomic_was_refused():
     assert urls(server) == ['a', 'b']
 
 
+def test_deletions_that_were_taken_back_do_not_count():
+    names = [f'n{number}' for number in range(12)]
+    phone, server = phone_in_step(*names, agent=Keeper())
+    asked = []
+    server.adapter.mayDelete = lambda count, total: asked.append((count, total))
+    atomic = Atomic(commands=(*map(delete, names[:8]), Add()))
+    _, answers = phone.session_with(atomic, *map(delete, names[:4]))
+    assert [code for _, code in answers[-4:]] == [200] * 4
+    assert asked == []
+    assert stats_of(server).hereDel == 4
+    assert len(urls(server)) == 8
+
+
 def test_an_agent_that_fails_to_take_back_is_told_of(caplog):
     caplog.set_level(logging.CRITICAL)
 

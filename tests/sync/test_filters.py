@@ -275,10 +275,6 @@ def test_the_filter_on_the_wire():
 # --- foreign clients -----------------------------------------------------------------------------
 
 
-def luids(phone):
-    return [name for name, _ in sent(phone.reply)]
-
-
 def test_a_query_in_the_address_is_inclusive():
     server = server_of('red', 'blue')
     phone = Phone(server)
@@ -310,6 +306,27 @@ def test_what_goes_is_a_delete_with_the_clients_id():
     there, _ = phone.session_with()
     assert [name for name, _ in there] == ['Add']
     assert urls(server) == ['blue', 'red']
+
+
+def test_what_the_client_does_not_show_in_a_slow_sync_need_not_be_deleted():
+    server = server_of()
+    phone = Phone(server)
+    phone.session_with(add('1', 'red'), add('2', 'blue'), code=201)
+    there, _ = phone.session_with(add('1', 'red'), code=201, filter=element('url&EQ;red'))
+    assert there == []
+    assert urls(server) == ['blue', 'red']
+
+
+def test_the_users_own_deletion_counts_though_the_other_was_not_acknowledged():
+    server = server_of()
+    phone = Phone(server)
+    phone.session_with(add('1', 'red'), add('2', 'blue'), code=201)
+    phone.start(filter=element('url&EQ;red'))
+    phone.sync()
+    assert sent(phone.reply) == [('Delete', '2')]  # and the session breaks off
+    _, answers = phone.session_with(delete('2'))
+    assert answers[1] == ('Delete', 200)
+    assert urls(server) == ['red']
 
 
 def test_a_client_may_choose_by_its_own_ids():
