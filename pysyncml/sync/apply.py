@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, AlertCode, Role, StatusCode, SyncType
+from pysyncml.errors import AuthError
+from pysyncml.protocol import auth
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.messages import (
     Add,
@@ -104,10 +106,26 @@ def _alert(command: Alert, parties: Parties) -> list[Said]:
         binding = parties.find(target) or parties.find(source)
         code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
     else:
-        code = _open(parties, kind, item)
+        code = _admission(parties, command) or _open(parties, kind, item)
+    chal = auth.basic_challenge() if code in (401, 407) else None
     anchor = item.meta.anchor if item.meta else None
     echo = (Item(data=anchor),) if anchor else ()
-    return session.status_of(command, code, items=echo, target=target, source=source)
+    return session.status_of(command, code, items=echo, target=target, source=source, chal=chal)
+
+
+def _admission(parties: Parties, command: Alert) -> StatusCode | None:
+    """Return why *command* may not come to a datastore that has accounts of its own."""
+    target = command.items[0].target_uri if command.items else None
+    name = find_uri(target or '', parties.stores)
+    if name is None or not parties.stores[name].accounts:
+        return None
+    if command.cred is None:
+        return StatusCode.MISSING_CREDENTIALS
+    try:
+        user = auth.verify_basic(command.cred, parties.stores[name].accounts)
+    except AuthError:
+        user = None
+    return StatusCode.INVALID_CREDENTIALS if user is None else None
 
 
 def _about_the_session(command: Alert, parties: Parties) -> StatusCode:
