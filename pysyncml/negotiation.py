@@ -32,6 +32,7 @@ from pysyncml.errors import (
 )
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Chal, Cred, Message, Status
+from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.sync.settle import explain
@@ -74,7 +75,8 @@ class Negotiation:
         record = peer.record
         fixed = getattr(peer, 'version', None)
         self.version: str = fixed or record.version or VERSIONS[-1]
-        self.encoding: str = record.encoding or adapter.context.codec
+        habit = quirks_of(peer.devinfo, peer.devID).encoding
+        self.encoding: str = record.encoding or habit or adapter.context.codec
         password = getattr(peer, 'password', None)
         self.login = Login(record, password or '')
         self._server_login = getattr(peer, 'server_login', None)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pysyncml.codec import decode, encode, sniffed
+from pysyncml.codec import decode, encode, recognise
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
@@ -74,7 +74,7 @@ def answer(
         headers: those of HTTP; only ``x-syncml-hmac`` matters.
     """
     try:
-        encoding = sniffed(content_type, body).name
+        encoding = recognise(content_type, body).name
         message = decode(content_type, body)
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
@@ -216,7 +216,7 @@ class _Server:
 
     def _abandon(self, peer: DeviceRecord, row: SessionRecord) -> None:
         old = Session.restore(row.state['session'])
-        if not old.done:
+        if not old.done and not old.concluded:
             self.ended.append((peer, stats_of(old), 'broken off'))
         self.work.records.delete(row)
 
@@ -238,6 +238,7 @@ class _Server:
             max_obj_size=self.adapter.maxObjSize,
             objects=self.adapter.objects,
         )
+        over = session.concluded
         message: Message | None
         if row.answer is not None and prove(self.adapter.login, self.message, session):
             session.peer_msg_id = self.header.msg_id
@@ -257,7 +258,7 @@ class _Server:
         row.updated = self.work.now
         self.work.records.save(row)
         stats = stats_of(session)
-        if session.done:
+        if not over and (session.done or session.concluded):
             how = 'suspended' if session.suspended else 'done'
             if session.aborted:
                 how = f'ended by the client ({session.aborted})'

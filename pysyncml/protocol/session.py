@@ -28,6 +28,7 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
+from pysyncml.protocol.quirks import Quirks
 from pysyncml.protocol.stages import Stage, has_floor, is_legal
 
 
@@ -76,6 +77,7 @@ class Progress:
     peer_next: str | None = None
     alerted: bool = False  # we have sent our Alert
     agreed: bool = False  # the peer has sent its own
+    full: bool = False  # the peer has no room for new items
     failed: int = 0  # the Status that ended this datastore
     opened: bool = False  # our first Sync has been sent
     exhausted: bool = False  # we have sent all our changes
@@ -135,8 +137,12 @@ class Session:
         self.authenticated = False
         self.trusted = True  # a server: later messages need no credentials
         self.identified = False  # we have sent our device information
+        self.introducing = False  # the peer has sent its own, in a package before the first
+        self.quirks = Quirks()  # what is different with this peer
         self.aborted = 0
         self.suspended = False  # one side has asked to go on another time
+        self.concluded = False  # all that was to be agreed on is agreed on: the anchors have moved
+        self.idle = 0  # how many messages in a row had nothing to say
         self.busy = 0  # how often the server has put us off
         self.unsaid: list[Said] = []  # answers that had no room in our last message
         self.awaiting: dict[str, Sent] = {}
@@ -175,8 +181,19 @@ class Session:
                 yield command, None
             else:
                 yield Refused(command=command, status=StatusCode.COMMAND_NOT_ALLOWED), None
-        if message.final:
+        self.introducing = self._is_introduction(message)
+        if message.final and not self.introducing:
             self._end_stage()
+
+    def _is_introduction(self, message: Message) -> bool:
+        """Whether a client has ended a package of its own that is about device information.
+
+        Some have one before the first; it counts as none.
+        """
+        if self.role is Role.CLIENT or self.theirs is not Stage.SETUP or not message.final:
+            return False
+        said = {command.name for command in message.commands}
+        return 'Put' in said and said <= {'Put', 'Get', 'Status', 'Results'}
 
     def _end_stage(self) -> None:
         """The peer has ended its package; some say so too often, which means nothing."""
@@ -216,7 +233,8 @@ class Session:
 
         *target* and *source* are the addresses the Status repeats.
         """
-        if command.no_resp:
+        answer = self.quirks.status(command.name, code)
+        if command.no_resp or answer is None:
             return []
         status = Status(
             msg_ref=self.peer_msg_id,
@@ -225,7 +243,7 @@ class Session:
             target_refs=(target,) if target is not None else (),
             source_refs=(source,) if source is not None else (),
             chal=chal,
-            code=code,
+            code=answer,
             items=items,
         )
         return [Said(status)]
@@ -260,7 +278,7 @@ class Session:
         self.msg_id += 1
         ids = _Counter()
         commands = tuple(self._number(said, ids) for said in saids)
-        if final:
+        if final and not self.introducing:
             self.ours = self.ours.following
         return Message(header=self._header(self.msg_id), commands=commands, final=final)
 
@@ -397,4 +415,6 @@ _PLAIN = (
     'identified',
     'aborted',
     'suspended',
+    'concluded',
+    'idle',
 )

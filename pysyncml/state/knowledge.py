@@ -109,6 +109,16 @@ class Knowledge:
             self._load(self._t.mapping.c.remote_id, [remote_id])
         return self._by_remote[remote_id]
 
+    def of_offer(self, seq: int) -> Known | None:
+        """Return what the peer knows of the item whose version *seq* was offered to it as new."""
+        self.flush()
+        mapping = self._t.mapping
+        query = select(mapping.c.item_id).where(
+            mapping.c.binding_id == self.binding_id, mapping.c.offered == seq
+        )
+        item_id = self._connection.execute(query).scalar()
+        return self.of_item(item_id) if item_id is not None else None
+
     # --- writing ------------------------------------------------------------------------------
 
     def expect_new(self, item_id: str) -> None:

@@ -28,7 +28,7 @@ from pysyncml.protocol.session import Refused, Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.incoming import receive_item
 from pysyncml.sync.large_objects import gather, unpack
-from pysyncml.sync.outgoing import CONSENT
+from pysyncml.sync.outgoing import CONSENT, TEMPORARY
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.setting_up import devinf_uri, go_on
@@ -156,7 +156,7 @@ def _stop_sending(parties: Parties, item: Item) -> None:
 
 def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     """Take part in what a client asks for, as its server; *kind* ``None``: to go on."""
-    name = find_uri(item.target_uri or '', parties.stores)
+    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
     if name is None:
         return StatusCode.NOT_FOUND
     store = parties.stores[name]
@@ -213,6 +213,7 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
         return StatusCode.FORBIDDEN
     progress.mode = int(theirs)
     strange = record.last_sync is not None and progress.peer_last != record.peer_anchor
+    strange = strange and binding.parties.session.quirks.steady_anchors
     if strange and not progress.slow and not theirs.wipes:
         progress.slow = True
         return StatusCode.REFRESH_REQUIRED
@@ -310,13 +311,16 @@ def _map(command: Map, parties: Parties) -> list[Said]:
 
 def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
     known = binding.known.of_item(item_id)
+    number = item_id.removeprefix(TEMPORARY)
+    if known is None and number != item_id and number.isdecimal():
+        known = binding.known.of_offer(int(number))
     if known is None or not remote_id:
         return  # an item we never sent, or do not have any more
     session = binding.parties.session
     # a pair of an earlier session, sent before the changes, does not say it is still there
     late = session.theirs <= Stage.SYNC
     binding.known.note(
-        item_id,
+        known.item_id,
         remote_id=remote_id,
         seq=known.offered if known.offered is not None else known.seq,
         offered=None,

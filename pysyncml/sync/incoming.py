@@ -124,6 +124,8 @@ class _Incoming:
         """Decide and do; return the Status code."""
         if isinstance(self.command, Delete):
             verdict, status = reconcile(self._situation())
+        elif self._is_astray():
+            return StatusCode.NOT_FOUND
         else:
             self.loaded = self._load()
             self.digest = self.agent.fingerprint(self.loaded)
@@ -148,6 +150,15 @@ class _Incoming:
         }
         return actions[verdict](status) or status
 
+    def _is_astray(self) -> bool:
+        """Whether a server speaks of an item by our id alone, and it is not here.
+
+        Stored as a new item it would have an id that the server cannot learn of: told that it is
+        not here, the server sends it again as an Add (OMA-DS-Protocol 1.2, §5.3).
+        """
+        ours = self.binding.role is Role.CLIENT and not self.remote_id
+        return ours and self.here in (Here.UNKNOWN, Here.DELETED)
+
     def _load(self) -> Any:
         meta = self.item.meta or self.command.meta
         data = self.item.data
@@ -158,6 +169,7 @@ class _Incoming:
         if meta is not None and meta.format == 'b64':
             raise InvalidContent('the data are not valid base64')
         ctype = (meta.type if meta else None) or self._default_type()
+        data = self.binding.parties.session.quirks.as_utf8(data, ctype)
         return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
 
     def _default_type(self) -> str:

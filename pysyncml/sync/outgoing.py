@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 #: agreed to unusually many deletions.
 CONSENT = 'pysyncml-deletions=agreed'
 
+#: What a temporary id begins with.
+TEMPORARY = '#'
+
 _PAGE = 200
 _OVERHEAD = 350  # bytes around the data of an item, generously
 _LONGEST = 6  # bytes one character may take, escaped
@@ -84,12 +87,13 @@ def _changes(parties: Parties, room: Room) -> tuple[list[Said], bool]:
 
 def _sync(binding: Binding, room: Room) -> Said | None:
     """Return the Sync with the next changes; ``None`` if there is no room for any."""
-    progress = binding.progress
+    progress, quirks = binding.progress, binding.parties.session.quirks
+    consent = binding.parties.consent and not quirks.plain_sync
     command = Sync(
         target=Location(progress.peer_store),
         source=Location(progress.store),
-        meta=Meta(emi=(CONSENT,)) if binding.parties.consent else None,
-        number_of_changes=None if progress.opened else _begin(binding),
+        meta=Meta(emi=(CONSENT,)) if consent else None,
+        number_of_changes=_count(binding),
     )
     size = room.measure(command)
     said = Said(command, Sent('Sync', progress.store))
@@ -101,19 +105,25 @@ def _sync(binding: Binding, room: Room) -> Said | None:
     children = tuple(_children(binding, room, room.whole - size))
     if not children and progress.opened and not progress.exhausted:
         return None
+    if progress.exhausted and command.number_of_changes is not None:
+        command = replace(command, number_of_changes=len(children))  # some could not be sent
     progress.opened = True
-    return replace(said, children=children)
+    return replace(said, command=command, children=children)
 
 
-def _begin(binding: Binding) -> int | None:
-    """Set the cursor before the first change; return how many there are."""
+def _count(binding: Binding) -> int | None:
+    """Set the cursor before the first change; return how many there are, if the peer asks."""
     progress = binding.progress
+    if progress.opened:
+        return None
     slow = _sends_all(binding)
     if slow:
         _register_unknown(binding)
         progress.cursor = 0
     else:
         progress.cursor = binding.record.cursor
+    if not binding.parties.peer_counts:
+        return None
     if not binding.we_send:
         return 0
     client = binding.role is Role.CLIENT
@@ -167,7 +177,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             said = None
             if pending.item_id not in progress.withheld:
                 said = _command(binding, pending)
-            if said is None or not _is_welcome(binding, said):
+            full = progress.full and said is not None and isinstance(said.command, Add)
+            if said is None or full or not _is_welcome(binding, said):
                 progress.cursor = pending.seq
                 continue
             size = _size(said)
@@ -233,7 +244,8 @@ def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
 
 def _answerable(binding: Binding) -> float:
     """Return how many commands can be answered in one message that is not too large for us."""
-    limit = binding.parties.session.max_msg_size
+    session = binding.parties.session
+    limit = None if session.quirks.single_message else session.max_msg_size
     return inf if limit is None else max(1, (limit - 2 * _OVERHEAD) // _STATUS_SIZE - 4)
 
 
@@ -256,12 +268,24 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     ctype, body, digest = data
     kind = _kind(binding, pending)
     if client or kind is Add:
-        item = Item(source=Location(pending.item_id), data=body)
+        item = Item(source=Location(_given_id(binding, pending)), data=body)
     else:
         item = Item(target=Location(pending.remote_id or ''), data=body)
     command = kind(meta=Meta(type=ctype), items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
+
+
+def _given_id(binding: Binding, pending: Pending) -> str:
+    """Return the id under which the peer is told of an item of ours.
+
+    A client may take short ids only (MaxGUIDSize): until its Map pair arrives, such an item goes
+    by the number of the change (OMA-DS-Protocol 1.2, §5.3).
+    """
+    most = binding.parties.peer_guid_size(binding.progress.peer_store)
+    if binding.role is Role.CLIENT or not most or len(pending.item_id.encode()) <= most:
+        return pending.item_id
+    return f'{TEMPORARY}{pending.seq}'
 
 
 def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pysyncml.agents.base import Agent
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Progress, Session
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.knowledge import Knowledge
@@ -191,6 +192,7 @@ class Parties:
         self.objects = objects or ObjectCache()
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
+        self._heed_quirks()
 
     # --- bindings -----------------------------------------------------------------------------
 
@@ -287,6 +289,12 @@ class Parties:
         self.peer.devinf = devinf.device.values()
         self.peer.stores = [_store_values(store) for store in devinf.stores]
         self.work.records.save(self.peer)
+        self._heed_quirks()
+
+    def _heed_quirks(self) -> None:
+        values = self.peer.devinf
+        device = DeviceInfo(**values) if values else None
+        self.session.quirks = quirks_of(device, self.peer.dev_id)
 
     def peer_types(self, uri: str) -> list[ContentTypeInfo]:
         """Return the content types the peer has announced for its datastore *uri*."""
@@ -299,6 +307,17 @@ class Parties:
     def peer_offers(self) -> dict[str, list[ContentTypeInfo]]:
         """Return the peer's datastores with their content types."""
         return {store['uri']: self.peer_types(store['uri']) for store in self.peer.stores or []}
+
+    def peer_guid_size(self, uri: str) -> int | None:
+        """Return the most bytes an id may have for the peer's datastore *uri*, if it said so."""
+        announced = {store['uri']: store for store in self.peer.stores or []}
+        name = find_uri(uri, announced)
+        return announced[name].get('max_guid_size') if name is not None else None
+
+    @property
+    def peer_counts(self) -> bool:
+        """Whether the peer wants to be told how many changes there are."""
+        return bool((self.peer.devinf or {}).get('numberOfChanges'))
 
     @property
     def peer_label(self) -> str:

@@ -194,6 +194,8 @@ def _unsettled(binding: Binding, status: Status, sent: Sent) -> None:
         binding.stats.conflictNames.append(name)
         binding.progress.withheld.append(sent.item)
         return
+    if status.code == StatusCode.DEVICE_FULL:
+        binding.progress.full = True
     reason = {
         403: 'it is not allowed there',
         413: 'it is too large for the other side',

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pysyncml.constants import AlertCode, Role, StatusCode
-from pysyncml.protocol.messages import Message, Results
+from pysyncml.errors import RemoteProtocolError
+from pysyncml.protocol.messages import Alert, Message, Results, Status
 from pysyncml.protocol.session import Said, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
@@ -13,6 +16,9 @@ from pysyncml.sync.outgoing import outgoing, pairs
 from pysyncml.sync.parties import Parties
 from pysyncml.sync.room import Room
 from pysyncml.sync.setting_up import note_progress, shortened
+
+#: How often both sides may say nothing but that they wait.
+_PATIENCE = 20
 
 
 def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
@@ -40,15 +46,59 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     replies = _listen(inbound, parties) if inbound is not None else []
     if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
         session.suspended = True  # there is no way to say so: we just go
-    if _is_over(parties):
+    if _is_over(parties) or _gets_no_more(inbound, parties):
         if not session.aborted and not session.suspended:
-            conclude(parties)
+            _conclude(parties)
             session.theirs = session.ours = Stage.DONE
         return None
-    message = _speak(replies, parties, Room(session, limit))
-    if session.ours is session.theirs is Stage.DONE:
-        conclude(parties)
+    quiet = inbound is not None and inbound.header.no_resp
+    loud = [said for said in replies if not quiet or not isinstance(said.command, Status)]
+    saids, final = _speak(loud, parties, Room(session, limit))
+    _watch(session, inbound, saids)
+    # a body may not be empty: who wants no Status still gets the one for its header then
+    message = session.send(saids or replies[:1], final=final)
+    if session.ours is session.theirs is Stage.DONE or (
+        session.role is Role.SERVER and _is_last_word(message, session)
+    ):
+        _conclude(parties)
     return message
+
+
+def _is_last_word(message: Message | None, session: Session) -> bool:
+    """Whether a server's *message* is all, and leaves nothing for its client to answer.
+
+    So it is after the fourth package when only the client had changes to send. Some clients and
+    servers take the session for over then, and some clients still say that they have nothing
+    to say (OMA-DS-Protocol 1.2, §5.1).
+    """
+    return (
+        message is not None
+        and message.final
+        and session.ours is session.theirs is Stage.MAP
+        and not session.done
+        and not session.unsaid
+        and all(isinstance(command, Status) for command in message.commands)
+    )
+
+
+def _conclude(parties: Parties) -> None:
+    """Let the anchors move, once."""
+    if not parties.session.concluded:
+        conclude(parties)
+        parties.session.concluded = True
+
+
+def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> None:
+    """End a session in which both sides only ask each other to go on."""
+    told = [*(inbound.commands if inbound is not None else ()), *(said.command for said in saids)]
+    idle = all(
+        isinstance(command, Status)
+        or (isinstance(command, Alert) and command.code == AlertCode.NEXT_MESSAGE)
+        for command in told
+    )
+    session.idle = session.idle + 1 if idle and inbound is not None and not inbound.final else 0
+    if session.idle > _PATIENCE:
+        raise RemoteProtocolError('the other side does not go on')
 
 
 def _is_over(parties: Parties) -> bool:
@@ -57,6 +107,14 @@ def _is_over(parties: Parties) -> bool:
     if session.role is Role.SERVER and session.suspended:
         return False
     return session.done or not _anything_left(parties)
+
+
+def _gets_no_more(inbound: Message | None, parties: Parties) -> bool:
+    """Whether a client that only sends changes has heard what has become of all of them."""
+    session = parties.session
+    if session.role is Role.SERVER or not _is_last_word(inbound, session):
+        return False
+    return not any(binding.they_send for binding in parties.bindings() if binding.progress.live)
 
 
 def _anything_left(parties: Parties) -> bool:
@@ -69,7 +127,7 @@ def _anything_left(parties: Parties) -> bool:
 
 def _note_progress(parties: Parties) -> None:
     session = parties.session
-    if session.done and not session.suspended and not session.aborted:
+    if session.concluded or (session.done and not session.suspended and not session.aborted):
         return
     for binding in parties.bindings():
         if binding.progress.live and binding.progress.agreed:
@@ -103,7 +161,7 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
             if binding.progress.live:
                 replies += give_up(binding)
                 sweep(binding)
-    return [] if inbound.header.no_resp else replies
+    return replies
 
 
 def _prefetch_awaited(parties: Parties) -> None:
@@ -120,31 +178,30 @@ def _prefetch_awaited(parties: Parties) -> None:
 # --- speaking ---------------------------------------------------------------------------------
 
 
-def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
+def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    """Return what we say, and whether it ends our package."""
     session = parties.session
     saids = _answers(replies, session, room)
     if session.busy:
-        return session.send([*saids, session.alert(AlertCode.RESULT)], final=False)
+        return [*saids, session.alert(AlertCode.RESULT)], False
     if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
-        return session.send([*saids, session.alert(AlertCode.SUSPEND)], final=True)
+        return [*saids, session.alert(AlertCode.SUSPEND)], True
     if session.suspended:
-        return session.send(saids, final=True)
-    final = False
-    if not session.unsaid:
-        if session.has_floor:
-            while session.has_floor:
-                commands, final = outgoing(parties, room)
-                saids += commands
-                if not final or not session.has_floor_after:
-                    break
-                session.ours = session.ours.following
-            return session.send(saids, final=final)
-        if session.role is Role.CLIENT and session.ours is Stage.MAP:
+        return saids, True
+    if session.introducing and not session.unsaid:
+        return saids, True
+    if session.unsaid or not session.has_floor:
+        if session.role is Role.CLIENT and session.ours is Stage.MAP and not session.unsaid:
             saids += pairs(parties, room)[0]
-    if not session.has_floor:
-        saids.append(session.alert(AlertCode.NEXT_MESSAGE))
-    return session.send(saids, final=False)
+        going_on = [] if session.has_floor else [session.alert(AlertCode.NEXT_MESSAGE)]
+        return [*saids, *going_on], False
+    while True:
+        commands, final = outgoing(parties, room)
+        saids += commands
+        if not final or not session.has_floor_after:
+            return saids, final
+        session.ours = session.ours.following
 
 
 def _answers(replies: list[Said], session: Session, room: Room) -> list[Said]:

@@ -1,0 +1,382 @@
+"""B3: packages of several messages, a peer that is busy or full, counts, and ids on their way.
+
+Sizes and large objects are in :mod:`tests.conformance.test_b3_sizes`, commands that are optional
+in :mod:`tests.conformance.test_b3_commands`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+
+import pytest
+
+from pysyncml.errors import RefusedError
+from pysyncml.protocol.devinf import DeviceInfo
+from pysyncml.protocol.messages import (
+    Add,
+    Alert,
+    Delete,
+    Location,
+    Map,
+    MapItem,
+    Meta,
+    Replace,
+    Status,
+    Sync,
+)
+from tests.conformance.support import anchors, settle
+from tests.conformance.wire import (
+    Client,
+    Server,
+    add,
+    answers,
+    commands_of,
+    delete,
+    saying,
+    statuses_of,
+    sync,
+    url_of,
+)
+from tests.sync.support import bookmark, edit, find, urls
+
+# --- 55: packages of several messages -------------------------------------------------------------
+
+
+def test_55_both_packages_take_several_messages(dialect):
+    server = dialect.device('S', *(f's{n:02}' for n in range(20)), maxMsgSize=4000)
+    client = dialect.device('C', *(f'c{n:02}' for n in range(20)), maxMsgSize=4000)
+    wire = sync(client, server, prompt=False)
+    for side in ('client', 'server'):
+        asked = [a for a in wire.sent(Alert, by=side) if a.code == 222]
+        assert len(asked) >= 2, f'the {side} had to ask for more'
+        assert len([m for m in wire.referee.said[side] if commands_of(m, Sync)]) >= 3
+    assert len(wire.sent(Add)) == 40
+    assert urls(client) == urls(server)
+    # every command has had its one Status, whichever message it came in
+    assert not [
+        a for side in wire.referee.awaited.values() for a in side.values() if not a.answered
+    ]
+
+
+def test_55_a_server_goes_on_when_asked(dialect):
+    names = [f's{n:02}' for n in range(20)]
+    server = dialect.device('S', *names)
+    client = Client(server, dialect, meta=Meta(max_msg_size=4000), prompt=False)
+    client.begin(201)
+    received = client.send()
+    assert sorted(url_of(change.items[0]) for change in received) == names
+    messages = [m for m in client.referee.said['server'] if commands_of(m, Sync)]
+    assert len(messages) >= 3
+    assert [m.final for m in messages] == [False] * (len(messages) - 1) + [True]
+    client.confirm([(c.items[0].source_uri, url_of(c.items[0])) for c in received])
+    assert client.session(200) == []
+
+
+def test_55_a_client_may_send_pairs_before_the_server_has_finished(dialect):
+    names = [f's{n:02}' for n in range(20)]
+    server = dialect.device('S', *names)
+    client = Client(server, dialect, meta=Meta(max_msg_size=4000), prompt=False)
+    client.begin(201)
+    reply = client.say(client.sync())
+    while not reply.final:
+        pairs = [(c.items[0].source_uri, url_of(c.items[0])) for c in commands_of(reply, Add)]
+        reply = client.say(client.map(pairs), client.more('http://S/'), final=False)
+        assert statuses_of(reply, 'Map') == [200]
+    client.confirm([(c.items[0].source_uri, url_of(c.items[0])) for c in commands_of(reply, Add)])
+    assert client.session(200) == []
+    for name in names:
+        assert [type(c) for c in client.session(200, delete(name))] == []
+        break
+    assert urls(server) == names[1:]
+
+
+def test_55_statuses_may_come_later(dialect):
+    """The client answers the server's commands one message later than it could."""
+    server = dialect.device('S', 'x', 'y')
+    client = Client(server, dialect)
+    client.begin(201)
+    received = client.send()
+    late = client.heard
+    client.judge = lambda command: 200 if isinstance(command, Sync) else None
+    client.say(
+        client.map([(c.items[0].source_uri, url_of(c.items[0])) for c in received]), final=False
+    )
+    client.judge = lambda command: 200
+    own = client.compose()
+    rest = answers(late, lambda c: 201 if isinstance(c, Add) else None)[1:]
+    client.post(saying(own, *own.commands, *rest))
+    client.last, client.next = client.next, '200'
+    assert client.session(200) == []
+
+
+# --- 56: a server that is busy --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('number', [1, 2, 3])
+def test_56_a_busy_server_is_asked_again(dialect, number):
+    """101 for the header and nothing else: the client asks with 221 for what is due to it."""
+    client = dialect.device('C', 'x')
+    server = Server(dialect)
+    client.sync(server, transport=server)
+    server.keep_anchor()
+    held = []
+
+    def busy(server, request, due):
+        held.append(due)
+        return saying(due, changed(due.commands[0], code=101), final=False)
+
+    def still_busy(server, request, due):
+        assert [c.code for c in commands_of(request, Alert)] == [221] and not request.final
+        return saying(due, changed(due.commands[0], code=101), final=False)
+
+    def at_last(server, request, due):
+        assert [c.code for c in commands_of(request, Alert)] == [221]
+        return held[0]
+
+    first = len(server.requests) + number
+    server.script = {first: busy, first + 1: still_busy, first + 2: at_last}
+    edit(client, find(client, 'x'), title='new')
+    stats = client.sync(server, transport=server)['items']
+    assert (stats.peerMod, stats.errors) == (1, 0)
+
+
+def test_56_a_server_that_stays_busy_is_left_alone(dialect):
+    client = dialect.device('C', 'x')
+    server = Server(dialect)
+    client.sync(server, transport=server)
+    server.keep_anchor()
+    before = anchors(client)
+
+    def busy(server, request, due):
+        return saying(due, changed(due.commands[0], code=101), final=False)
+
+    first = len(server.requests) + 1
+    server.script = dict.fromkeys(range(first, first + 100), busy)
+    edit(client, find(client, 'x'), title='new')
+    with pytest.raises(RefusedError, match='busy'):
+        client.sync(server, transport=server)
+    assert anchors(client) == before
+    server.script = {}
+    client.sync(server, transport=server)
+    told = [url_of(c.items[0]) for c in server.said(Replace)]
+    assert set(told) == {'x'}, 'in the next session'
+
+
+# --- 57: a client that is full --------------------------------------------------------------------
+
+
+def test_57_a_full_device_gets_no_more(dialect):
+    names = [f's{n:02}' for n in range(30)]
+    server = dialect.device('S', *names)
+    client = Client(server, dialect, meta=Meta(max_msg_size=4000), prompt=False)
+    room = 5
+
+    def judge(command):
+        nonlocal room
+        if not isinstance(command, Add):
+            return 200
+        room -= 1
+        return 201 if room >= 0 else 420
+
+    client.judge = judge
+    client.begin(201)
+    received = client.send()
+    assert 5 < len(received) < 20, 'the server has stopped'
+    taken = [(c.items[0].source_uri, url_of(c.items[0])) for c in received[:5]]
+    client.confirm(taken)
+    room = 100
+    rest = client.session(200, luids='')
+    assert sorted(url_of(c.items[0]) for c in rest) == names[5:]
+    assert client.session(200) == []
+
+
+def test_57_deletions_still_reach_a_full_device(dialect):
+    server = dialect.device('S', 'old')
+    client = Client(server, dialect)
+    client.session(201, luids='')
+    server.add(bookmark('new'))
+    server.delete(find(server, 'old'))
+    client.judge = lambda command: 420 if isinstance(command, Add) else 200
+    client.begin(200)
+    assert {type(c) for c in client.send()} == {Add, Delete}
+    client.confirm()
+    client.judge = lambda command: 201 if isinstance(command, Add) else 200
+    assert [url_of(c.items[0]) for c in client.session(200)] == ['new']
+
+
+# --- 58: how many changes there are ---------------------------------------------------------------
+
+
+def _counts(message):
+    return [command.number_of_changes for command in commands_of(message, Sync)]
+
+
+@pytest.mark.parametrize('supported', [True, False])
+def test_58_a_server_counts_for_who_wants_it(dialect, supported):
+    server = dialect.device('S', 'x', 'y')
+    client = Client(server, dialect)
+    devinf = client.devinf()
+    device = DeviceInfo(**devinf.device.values() | {'numberOfChanges': supported})
+    client.say(client.put(changed(devinf, device=device)), client.alert(201))
+    received = client.send(add('1', 'z'))
+    assert _counts(client.heard) == [2 if supported else None]
+    client.confirm([(c.items[0].source_uri, url_of(c.items[0])) for c in received])
+    server.delete(find(server, 'x'))
+    edit(server, find(server, 'z'), title='new')
+    server.add(bookmark('more'))
+    client.begin(200, client.put(changed(devinf, device=device)))
+    received = client.send()
+    assert (
+        _counts(client.heard)
+        == [len(received) if supported else None]
+        == [3 if supported else None]
+    )
+
+
+@pytest.mark.parametrize('supported', [True, False])
+def test_58_a_client_counts_for_who_wants_it(dialect, supported):
+    server = Server(dialect)
+    devinf = server.devinf()
+    device = DeviceInfo(**devinf.device.values() | {'numberOfChanges': supported})
+    server.devinf = lambda: changed(devinf, device=device)
+    client = dialect.device('C', 'x', 'y')
+    client.sync(server, transport=server)
+    assert [s.number_of_changes for s in server.said(Sync)] == [2 if supported else None]
+
+
+def test_58_the_number_is_right_over_several_messages(dialect):
+    server = dialect.device('S', *(f's{n:02}' for n in range(20)), maxMsgSize=4000)
+    client = dialect.device('C', *(f'c{n:02}' for n in range(17)), maxMsgSize=4000)
+    wire = sync(client, server, prompt=False)
+    for side, number in (('client', 17), ('server', 20)):
+        told = [s.number_of_changes for s in wire.sent(Sync, by=side)]
+        assert told[0] == number
+        assert set(told[1:]) == {None}
+
+
+# --- 59, 60: pairs of ids -------------------------------------------------------------------------
+
+
+def test_59_a_client_that_takes_short_ids_only(dialect):
+    server = dialect.device('S', 'x', 'y', 'z')
+    assert min(len(item_id) for item_id in server.agent.shelf) > 8
+    client = Client(server, dialect)
+    client.say(client.put(client.devinf(max_guid_size=8)), client.alert(201))
+    received = client.send()
+    names = [change.items[0].source_uri for change in received]
+    assert len(set(names)) == 3
+    assert max(len(name.encode()) for name in names) <= 8
+    pairs = [(c.items[0].source_uri, url_of(c.items[0])) for c in received]
+    assert statuses_of(client.confirm(pairs), 'Map') == [200]
+    edit(server, find(server, 'x'), title='new')
+    server.delete(find(server, 'y'))
+    client.begin(200, client.put(client.devinf(max_guid_size=8)))
+    found = {(type(c), c.items[0].target_uri) for c in client.send()}
+    assert found == {(Replace, 'x'), (Delete, 'y')}
+
+
+def test_59_short_ids_outlive_the_session(dialect):
+    """The Map is lost: the next session brings it, and the short ids still mean the same items."""
+    server = dialect.device('S', 'x')
+    client = Client(server, dialect)
+    devinf = client.devinf(max_guid_size=8)
+    client.say(client.put(devinf), client.alert(201))
+    [received] = client.send()
+    client.confirm([(received.items[0].source_uri, 'x')])
+    for url in ('y', 'z'):
+        server.add(bookmark(url))
+    client.new_session()
+    client.say(client.alert(200))
+    pairs = [(c.items[0].source_uri, url_of(c.items[0])) for c in client.send()]
+    edit(server, find(server, 'y'), title='changed meanwhile')
+    client.new_session()
+    client.say(client.alert(200))
+    reply = client.say(client.map(pairs), client.sync(delete('z')))
+    assert statuses_of(reply, 'Map') == [200]
+    assert statuses_of(reply, 'Delete') == [200]
+    [received] = client.rest(reply)
+    assert (type(received), received.items[0].target_uri) == (Replace, 'y')
+    client.confirm()
+    assert urls(server) == ['x', 'y']
+
+
+@pytest.mark.parametrize('mode', [200, 201])
+def test_59_a_lost_map_comes_with_the_next_session(dialect, mode, monkeypatch):
+    monkeypatch.setattr('pysyncml.conversation.RETRIES', ())
+    server, client = dialect.device('S', 'x'), dialect.device('C')
+    sync(client, server)
+    server.add(bookmark('y'))
+
+    def cut(_):
+        raise ConnectionError('cut')
+
+    with pytest.raises(ConnectionError):
+        sync(client, server, script={3: cut})
+    assert urls(client) == ['x', 'y']
+    wire = sync(client, server, {200: 1, 201: 2}[mode])
+    third = wire.requests[1]
+    kinds = [command.name for command in third.commands if not isinstance(command, Status)]
+    assert kinds == ['Map', 'Sync'], 'the pairs come before the changes'
+    assert commands_of(third, Map)[0].items == (
+        MapItem(target=find(server, 'y'), source=find(client, 'y')),
+    )
+    settle(server, client)
+    assert urls(client) == urls(server) == ['x', 'y']
+    assert sync(client, server).sent(Map) == []
+
+
+def test_59_a_pair_may_be_told_twice(dialect):
+    server = dialect.device('S', 'x')
+    client = Client(server, dialect)
+    client.begin(201)
+    [received] = client.send()
+    pair = (received.items[0].source_uri, '1')
+    reply = client.confirm([pair, pair], client.map([pair]))
+    assert statuses_of(reply, 'Map') == [200, 200]
+    assert client.session(200) == []
+
+
+def test_59_a_map_for_an_unknown_datastore_is_not_found(dialect):
+    server = dialect.device('S', 'x')
+    client = Client(server, dialect)
+    client.begin(201)
+    [received] = client.send()
+    wrong = changed(client.map([(received.items[0].source_uri, '1')]), target=Location('other'))
+    assert statuses_of(client.confirm([], wrong), 'Map') == [404]
+
+
+def test_60_a_server_that_wants_no_status_for_its_sync(dialect):
+    """Its changes are taken all the same; the pairs are sent, or wait for the next session."""
+
+    def quiet(server, request, due):
+        commands = [changed(c, no_resp=True) if isinstance(c, Sync) else c for c in due.commands]
+        return saying(due, *commands)
+
+    server = Server(dialect, changes=[add('g1', 'theirs')], script={3: quiet})
+    client = dialect.device('C')
+    client.sync(server, transport=server)
+    assert urls(client) == ['theirs']
+    last = server.requests[-1]
+    assert statuses_of(last, 'Sync') == []
+    assert statuses_of(last, 'Add') == [201]
+    server.changes = []
+    server.keep_anchor()
+    client.sync(server, transport=server)
+    assert [pair.target for sent in server.said(Map) for pair in sent.items] == ['g1']
+
+
+def test_60_a_client_may_end_after_the_changes_and_send_its_pairs_the_next_time(dialect):
+    server = dialect.device('S', 'x', 'y')
+    client = Client(server, dialect)
+    client.session(201, luids='')
+    server.add(bookmark('z'))
+    client.begin(200)
+    [received] = client.send()
+    assert url_of(received.items[0]) == 'z'
+    client.begin(200)
+    reply = client.say(client.map([(received.items[0].source_uri, 'z')]), client.sync())
+    assert statuses_of(reply, 'Map') == [200]
+    assert client.rest(reply) == []
+    client.confirm()
+    assert client.session(200, delete('z')) == []
+    assert urls(server) == ['x', 'y']
