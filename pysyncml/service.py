@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
 from pysyncml.conversation import limit_for, stats_of
-from pysyncml.login import TOKEN, Doorkeeper, check_version, refusal
+from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,12 @@ class _Server:
             objects=self.adapter.objects,
         )
         over = session.concluded
-        message = turn(self.message, parties, limit_for(session, self.message))
+        message: Message | None
+        if row.answer is not None and prove(self.adapter.login, self.message, session):
+            session.peer_msg_id = self.header.msg_id
+            message = session.repeat(decode(row.content_type, row.answer), self.message)
+        else:
+            message = turn(self.message, parties, limit_for(session, self.message))
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
         content_type, body = encode(message, session.encoding)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import CommandError
+from pysyncml.errors import AuthError, CommandError
+from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Item
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.filtering import read_filter
@@ -40,11 +41,29 @@ def _alert(command: Alert, item: Item, parties: Parties) -> Reply:
         binding = parties.find(item.target_uri) or parties.find(item.source_uri)
         code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
     else:
+        refusal = _admission(parties, command, item)
+        if refusal is not None:
+            chal = auth.basic_challenge()
+            return Reply(command, refusal, (), item.target_uri, item.source_uri, chal=chal)
         code, text = _try_to_open(parties, kind, item)
     anchor = item.meta.anchor if item.meta else None
     echo = (Item(data=anchor),) if anchor else ()
     note = (Item(data=text.encode()),) if text else ()
     return Reply(command, code, (*echo, *note), item.target_uri, item.source_uri)
+
+
+def _admission(parties: Parties, command: Alert, item: Item) -> StatusCode | None:
+    """Return why *command* may not come to a datastore that has accounts of its own."""
+    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
+    if name is None or not parties.stores[name].accounts:
+        return None
+    if command.cred is None:
+        return StatusCode.MISSING_CREDENTIALS
+    try:
+        user = auth.verify_basic(command.cred, parties.stores[name].accounts)
+    except AuthError:
+        user = None
+    return StatusCode.INVALID_CREDENTIALS if user is None else None
 
 
 def _about_the_session(command: Alert, item: Item, parties: Parties) -> StatusCode:

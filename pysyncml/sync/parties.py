@@ -28,6 +28,7 @@ class LocalStore(Protocol):
     """What a turn needs of one of our datastores."""
 
     record: StoreRecord
+    accounts: dict[str, str]
 
     @property
     def agent(self) -> Agent:

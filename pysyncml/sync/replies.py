@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pysyncml.constants import StatusCode
-from pysyncml.protocol.messages import Atomic, Command, Item, Sequence, Sync
+from pysyncml.protocol.messages import Atomic, Chal, Command, Item, Sequence, Sync
 from pysyncml.protocol.session import Said, Session
 
 #: Codes beyond 2xx that say that all is well: the item is there, as the peer or we want it.
@@ -24,6 +24,7 @@ class Reply:
         target: the Target address that is repeated.
         source: the Source address that is repeated.
         more: what else is said because of the command.
+        chal: the login that is asked for.
     """
 
     command: Command
@@ -32,6 +33,7 @@ class Reply:
     target: str | None = None
     source: str | None = None
     more: tuple[Said, ...] = ()
+    chal: Chal | None = None
 
     @property
     def failed(self) -> bool:
@@ -70,7 +72,12 @@ def put(replies: Iterable[Reply], session: Session) -> list[Said]:
     saids: list[Said] = []
     for reply in replies:
         saids += session.status_of(
-            reply.command, reply.code, items=reply.items, target=reply.target, source=reply.source
+            reply.command,
+            reply.code,
+            items=reply.items,
+            target=reply.target,
+            source=reply.source,
+            chal=reply.chal,
         )
         saids += reply.more
     return saids

@@ -180,7 +180,8 @@ def _alert(binding: Binding) -> Said:
     anchor = Anchor(next=progress.our_next, last=progress.our_last)
     meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
     item = Item(target=target(binding), source=Location(progress.store), meta=meta)
-    return Said(Alert(code=code, items=(item,)), Sent('Alert', progress.store))
+    cred = binding.parties.session.creds.get(progress.store)
+    return Said(Alert(cred=cred, code=code, items=(item,)), Sent('Alert', progress.store))
 
 
 # --- going on with a session that was broken off (OMA-DS-Protocol 1.2, §5.14) -------------------

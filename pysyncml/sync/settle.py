@@ -108,6 +108,8 @@ def _alert(binding: Binding, status: Status) -> None:
         binding.parties.work.records.save(binding.record)
         progress.failed = status.code
         reason = {
+            401: 'it does not accept this login',
+            407: 'it wants a user name and a password of its own',
             404: f'there is no datastore "{progress.peer_store}"; see --remote-uri',
             415: 'it takes none of our content types',
             406: _UNKNOWN_FILTER if progress.filter else _UNKNOWN_MODE,
