@@ -145,6 +145,10 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     return StatusCode.REFRESH_REQUIRED
 
 
+_OTHER = 'the other side insists on another kind of synchronisation'
+_WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
+
+
 def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
     progress, record = binding.progress, binding.record
@@ -164,7 +168,7 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     if theirs is not wanted and (wanted is not SyncType.TWO_WAY or theirs is None or theirs.wipes):
         progress.failed = StatusCode.FORBIDDEN
         binding.stats.hereErr += 1
-        binding.problem('the other side insists on another kind of synchronisation')
+        binding.problem(_WIPES if theirs and theirs.wipes else _OTHER)
         return StatusCode.FORBIDDEN
     progress.mode = int(theirs)
     strange = record.last_sync is not None and progress.peer_last != record.peer_anchor

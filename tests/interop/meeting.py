@@ -65,7 +65,7 @@ class Ours:
     """A directory of ours as a client of SyncEvolution's *server*."""
 
     def __init__(self, meeting, server, name='c', *, wbxml=False, login=False):
-        self.meeting, self.name = meeting, name
+        self.meeting, self.server, self.name = meeting, server, name
         self.notes = meeting.path(name)
         self.first = ['--id', f'ours-{name}', '--remote', server.url]
         if wbxml:
@@ -81,7 +81,10 @@ class Ours:
     def sync(self, *options, code=0, via=None):
         """Synchronise once; return the result."""
         run = self.begin(*options, via=via)
-        return check(run.wait(120), run.argv, code)
+        result = check(run.wait(120), run.argv, code)
+        if result.code == 0:
+            self.server.settle()
+        return result
 
     def write(self, name, body):
         self.meeting.write(self.name, name, body)

@@ -410,6 +410,15 @@ class Server(_Device):
 
     close = kill
 
+    def settle(self, timeout: float = 10) -> None:
+        """Wait until the last session has ended here, too: a client is told all before."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            files = self.status_files()
+            if not files or re.search(r'^end = [1-9]', files[-1].read_text(), re.MULTILINE):
+                return
+            time.sleep(0.02)
+
     def sessions(self, count: int, timeout: float = 30) -> list[Outcome]:
         """Wait until *count* sessions in which something was to be synchronised have ended;
         return them all, the oldest first."""
