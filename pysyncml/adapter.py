@@ -12,6 +12,7 @@ from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
+from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import clean_uri
 from pysyncml.sync.parties import type_values
 from pysyncml.util import adict, newID
@@ -266,7 +267,16 @@ class Adapter(Device):
         self.onProgress: Callable[[int, int], None] | None = None
         self.onSession: Callable[[], None] | None = None
         self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
+        self.suspended = False  # whether our user wants to stop, and go on another time
+        self.objects = ObjectCache()
         self._peer = peer
+
+    def suspend(self) -> None:
+        """Let a session that runs in another thread end with the message it is at.
+
+        The server is told (Alert 224), and the next session goes on where this one ended.
+        """
+        self.suspended = True
 
     @property
     def conflictPolicy(self) -> Policy:

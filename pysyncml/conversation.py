@@ -12,18 +12,16 @@ import time
 from typing import TYPE_CHECKING
 
 from pysyncml.codec import decode, encode
-from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.errors import (
     CodecError,
     HTTPStatus,
+    RefusedError,
     RemoteProtocolError,
     TransportError,
 )
 from pysyncml.protocol import auth
-from pysyncml.protocol.messages import (
-    Location,
-    Message,
-)
+from pysyncml.protocol.messages import Alert, Location, Message, Status
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
@@ -40,16 +38,21 @@ log = logging.getLogger(__name__)
 #: Bytes we fill a message with when the peer sets no limit: large enough to make the cost of a
 #: message small beside that of its items, small enough to be held in memory a few times.
 MESSAGE_SIZE = 512 * 1024
-_HEADER_SIZE = 2000  # bytes of a message without its commands, generously
 
 #: Seconds between attempts to send a message again whose answer was lost.
 RETRIES = (0.5, 2.0, 5.0)
 
+#: Seconds to wait before a server that is busy is asked again, and how often it is asked.
+BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 
-def room_for(session: Session, inbound: Message | None) -> int:
-    """Return how many bytes of commands our next message may have."""
+#: How often a server is asked for the next message that has nothing to say.
+PATIENCE = 10
+
+
+def limit_for(session: Session, inbound: Message | None) -> int:
+    """Return how many bytes our next message may have."""
     said = inbound.header.max_msg_size if inbound is not None else None
-    return (said or session.peer_max_msg_size or MESSAGE_SIZE) - _HEADER_SIZE
+    return said or session.peer_max_msg_size or MESSAGE_SIZE
 
 
 def converse(
@@ -60,18 +63,44 @@ def converse(
         from pysyncml.transport.http import HTTPTransport
 
         transport = HTTPTransport()
+    adapter.suspended = False
     with adapter.context.work() as work:
         session = _begin(adapter, peer, work)
     inbound: Message | None = None
+    idle = 0
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
-            message = turn(inbound, parties, room_for(session, inbound))
+            message = turn(inbound, parties, limit_for(session, inbound))
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
         if message is None:
             return stats_of(session)
+        if session.busy:
+            _wait(session)
+        elif _is_idle(message) and (inbound is None or _is_idle(inbound)):
+            idle += 1
+        else:
+            idle = 0
+        if idle > PATIENCE:
+            raise RemoteProtocolError('the server does not go on: it has nothing more to say')
         inbound = _exchange(adapter, peer, session, message, transport)
+
+
+def _is_idle(message: Message) -> bool:
+    """Whether a message says nothing new, and is not the last one of its package."""
+    idle = all(
+        isinstance(command, Status)
+        or (isinstance(command, Alert) and command.code == AlertCode.NEXT_MESSAGE)
+        for command in message.commands
+    )
+    return idle and not message.final
+
+
+def _wait(session: Session) -> None:
+    if session.busy > BUSY_TIMES:
+        raise RefusedError('the server is too busy: try again later')
+    time.sleep(BUSY_PAUSE)
 
 
 def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
@@ -87,6 +116,7 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
         str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
+        encoding=adapter.context.codec,
         cred=cred,
         max_msg_size=adapter.maxMsgSize,
         max_obj_size=adapter.maxObjSize,
@@ -115,13 +145,15 @@ def _client_parties(
         consent=adapter.allowDeletions,
         routes=adapter.routes,
         max_obj_size=adapter.maxObjSize,
+        suspend=adapter.suspended,
+        objects=adapter.objects,
     )
 
 
 def _exchange(
     adapter: Adapter, peer: Peer, session: Session, message: Message, transport: Transport
 ) -> Message:
-    content_type, body = encode(message, adapter.context.codec)
+    content_type, body = encode(message, session.encoding)
     request = Request(
         url=session.resp_uri or peer.url or '', headers={'content-type': content_type}, body=body
     )

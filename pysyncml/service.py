@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.codec import decode, encode
@@ -35,7 +35,7 @@ from pysyncml.protocol.messages import (
     Put,
     Status,
 )
-from pysyncml.protocol.session import Session
+from pysyncml.protocol.session import Said, Sent, Session
 from pysyncml.state.records import DeviceRecord, SessionRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
@@ -44,7 +44,7 @@ from pysyncml.sync import Parties, turn
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
-from pysyncml.conversation import room_for, stats_of
+from pysyncml.conversation import limit_for, stats_of
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +199,7 @@ class _Server:
         header = self.header
         if row is not None and row.session_id == header.session_id and header.msg_id != '1':
             session = Session.restore(row.state['session'])
+            session.unsaid = _read(row.state.get('unsaid'))
             if not _follows(header.msg_id, session.peer_msg_id) or session.done:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             return session, row
@@ -259,18 +260,26 @@ class _Server:
             policy=self.adapter.conflictPolicy,
             may_delete=self.adapter.mayDelete,
             max_obj_size=self.adapter.maxObjSize,
+            objects=self.adapter.objects,
         )
-        message = turn(self.message, parties, room_for(session, self.message))
+        message = turn(self.message, parties, limit_for(session, self.message))
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
-        content_type, body = encode(message, 'xml')
-        row.state = {'session': session.snapshot(), 'user': user, 'token': self.token}
+        content_type, body = encode(message, session.encoding)
+        row.state = {
+            'session': session.snapshot(),
+            'unsaid': _written(session),
+            'user': user,
+            'token': self.token,
+        }
         row.request, row.answer, row.content_type = self.digest, body, content_type
         row.updated = self.work.now
         self.work.records.save(row)
         stats = stats_of(session)
         if session.done:
-            how = 'done' if not session.aborted else f'ended by the client ({session.aborted})'
+            how = 'suspended' if session.suspended else 'done'
+            if session.aborted:
+                how = f'ended by the client ({session.aborted})'
             self.ended.append((peer, stats, how))
         summary = {
             'id': session.session_id,
@@ -280,6 +289,23 @@ class _Server:
             'stats': {uri: value.values() for uri, value in stats.items()},
         }
         return Answer(body, content_type, 200, stats, summary)
+
+
+def _written(session: Session) -> str | None:
+    """Return the answers that had no room yet as text that can be kept."""
+    if not session.unsaid:
+        return None
+    commands = tuple(said.command for said in session.unsaid)
+    message = replace(session.envelope(), commands=commands)
+    return encode(message)[1].decode()
+
+
+def _read(text: str | None) -> list[Said]:
+    if text is None:
+        return []
+    commands = decode(None, text.encode()).commands
+    answered = {'Status': None, 'Alert': Sent('NoEnd'), 'Results': Sent('Results')}
+    return [Said(command, answered.get(command.name)) for command in commands]
 
 
 def _follows(msg_id: str, last: str) -> bool:

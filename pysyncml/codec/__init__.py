@@ -3,11 +3,12 @@
 ::
 
     content_type, data = encode(message)           # XML
+    content_type, data = encode(message, 'wbxml')
     message = decode(content_type, data)
 
-A codec turns bytes into a tree of elements and back (:mod:`~pysyncml.codec.xml`); what the
-elements mean is worked out once for all codecs (:mod:`~pysyncml.codec.tree`), from one grammar
-(:mod:`~pysyncml.codec.grammar`).
+A codec turns bytes into a tree of elements and back (:mod:`~pysyncml.codec.xml`,
+:mod:`~pysyncml.codec.wbxml`); what the elements mean is worked out once for all codecs
+(:mod:`~pysyncml.codec.tree`), from one grammar (:mod:`~pysyncml.codec.grammar`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pysyncml.codec import tree, xml
+from pysyncml.codec import tree, wbxml, xml
 from pysyncml.codec.grammar import VERSIONS
 from pysyncml.codec.node import Node
-from pysyncml.codec.vocabulary import PUBLIC_IDS
-from pysyncml.constants import CODEC_XML
+from pysyncml.constants import CODEC_WBXML, CODEC_XML
 from pysyncml.errors import UnknownCodec
 from pysyncml.protocol.messages import Command, Message
 
@@ -39,7 +39,7 @@ class Codec:
         read: bytes, and the charset the transport told of (or None), to the root element;
             raises :class:`~pysyncml.errors.CodecError`.
         write: the root element and the protocol version, to bytes.
-        write_element: one command to the bytes it takes in a message.
+        write_element: one command and the protocol version, to the bytes it takes in a message.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Codec:
     sniff: Callable[[bytes], bool]
     read: Callable[[bytes, str | None], Node]
     write: Callable[[Node, str], bytes]
-    write_element: Callable[[Node], bytes]
+    write_element: Callable[[Node, str], bytes]
 
     def dialect(self, version: str) -> tree.Dialect:
         """Return how trees are to be made for this codec in protocol *version*."""
@@ -102,10 +102,14 @@ def encode(message: Message, name: str = CODEC_XML) -> tuple[str, bytes]:
 def cost(command: Command, name: str = CODEC_XML, *, version: str = VERSIONS[-1]) -> int:
     """Return how many bytes *command* takes in a message, everything inside it included.
 
-    The size of a message is that of the same message without the command, plus this.
+    The size of a message is that of the same message without its commands, plus this for each of
+    them. A WBXML message that is not final may be two bytes smaller than that: nothing follows
+    its last command that would need another code page. (A body with nothing in it is written
+    shorter, as an empty element: by ten bytes in XML, by one in WBXML.)
     """
     codec = get(name)
-    return len(codec.write_element(tree.from_command(command, codec.dialect(version))))
+    dialect = codec.dialect(version)
+    return len(codec.write_element(tree.from_command(command, dialect), dialect.version))
 
 
 def decode(content_type: str | None, data: bytes) -> Message:
@@ -122,9 +126,8 @@ def decode(content_type: str | None, data: bytes) -> Message:
     said = next((c for c in _codecs.values() if kind in c.content_types), None)
     looks = next((c for c in _codecs.values() if c.sniff(data)), None)
     codec = said if said is looks or not looks else looks
-    if codec is None or (codec is not looks and _is_wbxml(data)):
-        what = 'WBXML is not supported here' if _is_wbxml(data) else 'this is not SyncML'
-        raise UnknownCodec(f'{what} (content type {kind or "missing"!s:.60})')
+    if codec is None:
+        raise UnknownCodec(f'this is not SyncML (content type {kind or "missing"!s:.60})')
     return tree.to_message(codec.read(data, charset))
 
 
@@ -137,14 +140,6 @@ def _media_type(content_type: str) -> tuple[str, str | None]:
     return kind.strip().lower(), None
 
 
-def _is_wbxml(data: bytes) -> bool:
-    """Whether *data* begin as a WBXML document does: version, public identifier."""
-    if data[:1] not in (b'\x01', b'\x02', b'\x03') or len(data) < 3:
-        return False
-    number = (data[1] & 0x7F) << 7 | data[2]  # the ids of SyncML all take two bytes
-    return data[1] in (0, 1) or number in PUBLIC_IDS.values()
-
-
 register(
     Codec(
         name=CODEC_XML,
@@ -155,5 +150,17 @@ register(
         read=xml.read,
         write=xml.write,
         write_element=xml.write_element,
+    )
+)
+register(
+    Codec(
+        name=CODEC_WBXML,
+        content_type=wbxml.CONTENT_TYPE,
+        content_types=wbxml.CONTENT_TYPES,
+        binary=True,
+        sniff=wbxml.sniff,
+        read=wbxml.read,
+        write=wbxml.write,
+        write_element=wbxml.write_element,
     )
 )

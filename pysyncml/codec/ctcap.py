@@ -103,8 +103,13 @@ def _property(said: dict[str, Any]) -> Property:
     return Property(**said | {'values': tuple(said.get('values', ())), 'params': tuple(params)})
 
 
-def write_flat(capability: Capability) -> Node:
-    """Return the ``CTCap`` of 1.0 and 1.1 that says as much of *capability* as it can."""
+def write_flat(capability: Capability) -> Node | None:
+    """Return the ``CTCap`` of 1.0 and 1.1 that says as much of *capability* as it can.
+
+    It must name a property (SyncML DevInf 1.1 §5.2): there is none for *capability* without.
+    """
+    if not capability.properties:
+        return None
     nodes = [Node('CTType', capability.ctype)]
     for each in capability.properties:
         nodes += _flat('PropName', each)

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: Limits of what is read. SyncML itself needs a depth of about 15.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_ELEMENTS = 2_000_000
+
 
 class Node:
     """One element: its name as the specification spells it, its text, its children.

@@ -15,10 +15,11 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import Any
 
-from pysyncml.codec import ctcap, values
+from pysyncml.codec import ctcap, embedded, values
 from pysyncml.codec.grammar import INSIDE, META_PARTS, MODELS, VERSIONS, Kind, Model, Part
 from pysyncml.codec.node import Node
 from pysyncml.codec.shapes import SHAPES, Shape, Values
+from pysyncml.codec.vocabulary import Page
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO
 from pysyncml.errors import CodecError, LocalProtocolError
 from pysyncml.protocol.devinf import DevInf
@@ -163,15 +164,14 @@ _META_FIELDS = tuple(f.name for f in fields(Meta))
 def _settle_items(name: str, found: Values) -> None:
     """Make the items of a command, now that all is known that they inherit from it."""
     above: Meta | None = found.get('meta')
-    about_devices = name in ('Put', 'Results')
-    found['items'] = [_make_item(i, above, about_devices) for i in found.get('items', ())]
+    found['items'] = [_make_item(i, above, name) for i in found.get('items', ())]
     if not any(part.name == 'Meta' for part in MODELS[name].parts):
         found.pop('meta', None)
     elif above is not None:
         found['meta'] = _settled(above, bool(above.format and above.format.lower() == 'b64'))
 
 
-def _make_item(found: Values, above: Meta | None, about_devices: bool = False) -> Item:
+def _make_item(found: Values, above: Meta | None, command: str = '') -> Item:
     meta = _inherit(found.get('meta'), above)
     node: Node | None = found.get('data')
     decoded = False
@@ -183,7 +183,7 @@ def _make_item(found: Values, above: Meta | None, about_devices: bool = False) -
                 data = values.unbase64(raw)
                 decoded = data is not None
                 raw = raw if data is None else data
-            found['data'] = _device_information(raw, meta, about_devices) or raw
+            found['data'] = _embedded(raw, meta, command) or raw
     found['meta'] = _settled(meta, decoded)
     return Item(**found)
 
@@ -208,15 +208,17 @@ def _structure(node: Node) -> Anchor | DevInf | None:
     return None
 
 
-def _device_information(raw: bytes, meta: Meta | None, about_devices: bool) -> DevInf | None:
-    """Read device information that was sent as text (escaped, or in a CDATA section)."""
-    kind = meta.type if meta else None
-    if kind.lower().startswith(TYPE_SYNCML_DEVICE_INFO) if kind else about_devices:
-        root = values.embedded(raw)
-        if root is not None and root.name == 'DevInf':
-            devinf: DevInf = _read('DevInf', root)
-            return devinf
-    return None
+def _embedded(raw: bytes, meta: Meta | None, command: str) -> Anchor | DevInf | None:
+    """Read device information, or the Anchor in a Status, that was sent as a document."""
+    page = _PAGES.get(command)
+    if meta and meta.type:
+        page = Page.DEVINF if meta.type.lower().startswith(TYPE_SYNCML_DEVICE_INFO) else None
+    root = None if page is None else embedded.read(raw, page)
+    return _structure(Node('Data', children=[root])) if root else None
+
+
+#: What the documents in items without a type are about.
+_PAGES = {'Put': Page.DEVINF, 'Results': Page.DEVINF, 'Status': Page.METINF}
 
 
 def _read_wrapped(node: Node) -> Item | None:

@@ -7,7 +7,6 @@ import re
 from base64 import b64decode, b64encode
 
 from pysyncml.codec.node import Node
-from pysyncml.errors import CodecError
 
 #: What XML 1.0 has no way to write, and CR, which every XML parser turns into LF
 #: (XML 1.0 §2.2, §2.11).
@@ -87,15 +86,3 @@ def safe_text(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if UNSAFE.search(decoded) else decoded
-
-
-def embedded(content: bytes) -> Node | None:
-    """Return the XML document that *content* is, ``None`` if it is none."""
-    from pysyncml.codec import xml
-
-    if not xml.sniff(content) and not content.lstrip().startswith(b'<'):
-        return None
-    try:
-        return xml.read(content)
-    except CodecError:
-        return None

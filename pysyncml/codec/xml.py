@@ -12,11 +12,12 @@ every element that begins another vocabulary, no numeric references (but one: CR
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from pysyncml.codec.grammar import DATA_PARTS, INSIDE, Page
-from pysyncml.codec.node import Node
+from pysyncml.codec.node import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Node
 from pysyncml.codec.values import UNSAFE
 from pysyncml.codec.vocabulary import NAMESPACES, canonical, namespace
 from pysyncml.errors import CodecError, LocalProtocolError
@@ -25,16 +26,10 @@ from pysyncml.errors import CodecError, LocalProtocolError
 CONTENT_TYPE = 'application/vnd.syncml+xml'
 CONTENT_TYPES = frozenset((CONTENT_TYPE, 'application/vnd.syncml', 'application/xml', 'text/xml'))
 
-#: Limits of what is read. SyncML itself needs a depth of about 15.
-MAX_BYTES = 256 * 1024 * 1024
-MAX_DEPTH = 64
-MAX_ELEMENTS = 2_000_000
-
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 _BEGINNING = re.compile(rb'\s*<(\?xml|!DOCTYPE\s+SyncML|([\w.-]+:)?SyncML\b)', re.IGNORECASE)
 _DECLARED = re.compile(rb'(?:\xef\xbb\xbf)?\s*<\?xml[^>]*\bencoding\s*=\s*["\']([^"\']*)')
 _BOMS = (b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff')
-_INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _NS = ' '  # between namespace and name: cannot stand in either
 
 
@@ -62,16 +57,25 @@ def read(data: bytes, charset: str | None = None) -> Node:
         data = data.lstrip()
     if data.startswith(_BOMS) or _DECLARED.match(data):
         charset = None
+    return _read(data, charset, frozenset(_REPAIRS.values()))
+
+
+def _read(data: bytes, charset: str | None, repairs: frozenset[Callable[[bytes], bytes]]) -> Node:
+    """Read *data*; if that fails for a reason that one of *repairs* helps against, repair it."""
     try:
-        return _Reader(charset).read(data)
-    except _BadCharacterError:
-        if not _is_utf8(data, charset):
+        return _Reader(charset, mended=_mend not in repairs).read(data)
+    except _RepairableError as error:
+        if error.repair not in repairs or not _is_utf8(data, charset):
             raise
-        return _Reader(charset, mended=True).read(_mend(data))
+        return _read(error.repair(data), charset, repairs - {error.repair})
 
 
-class _BadCharacterError(CodecError):
-    """The document has a character that XML does not allow, or bytes that are none."""
+class _RepairableError(CodecError):
+    """What some peers get wrong, and what can be done about it."""
+
+    def __init__(self, message: str, repair: Callable[[bytes], bytes]) -> None:
+        super().__init__(message)
+        self.repair = repair
 
 
 # Some peers (libsynthesis among them) put the bytes of an item into XML as they are: control
@@ -105,6 +109,36 @@ def _give_back(text: str) -> str | bytes:
     return text.translate(_RETURNS).encode('utf-8', 'surrogateescape')
 
 
+# Some peers forget to declare the prefixes of their namespaces: the root does it for them, since
+# what its children declare themselves still holds.
+_PREFIX = re.compile(rb'<([A-Za-z_][\w.-]{0,30}):|\s([A-Za-z_][\w.-]{0,30}):[\w.-]+\s*=\s*["\']')
+_ROOT = re.compile(rb'<[A-Za-z_][\w.:-]*')
+_MAX_PREFIXES = 20
+
+
+def _bind(data: bytes) -> bytes:
+    root = _ROOT.search(data)
+    end = data.find(b'>', root.end()) if root else -1
+    if root is None or end < 0:
+        return data
+    declared = data[root.start() : end]
+    prefixes: set[bytes] = set()
+    for found in _PREFIX.finditer(data):
+        prefix = found[1] or found[2]
+        if prefix not in (b'xml', b'xmlns') and b'xmlns:' + prefix not in declared:
+            prefixes.add(prefix)
+            if len(prefixes) > _MAX_PREFIXES:
+                return data
+    added = b''.join(b' xmlns:%b="syncml:%b"' % (each, each) for each in sorted(prefixes))
+    return data[: root.end()] + added + data[root.end() :]
+
+
+_REPAIRS = {
+    expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: _mend,
+    expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]: _bind,
+}
+
+
 class _Reader:
     """Builds the tree while expat reads the document."""
 
@@ -131,9 +165,10 @@ class _Reader:
         try:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
-            bad = error.code == _INVALID_TOKEN and not self._mended
-            what = f'{expat.ErrorString(error.code)} (line {error.lineno})'
-            raise (_BadCharacterError if bad else CodecError)(f'not XML: {what}') from None
+            what = f'not XML: {expat.ErrorString(error.code)} (line {error.lineno})'
+            if error.code in _REPAIRS:
+                raise _RepairableError(what, _REPAIRS[error.code]) from None
+            raise CodecError(what) from None
         except (LookupError, ValueError) as error:
             raise CodecError(f'not XML: {error}') from None
         finally:
@@ -282,8 +317,8 @@ def write(root: Node, version: str) -> bytes:
     return ''.join(out).encode('utf-8')
 
 
-def write_element(node: Node) -> bytes:
-    """Return the XML of one element of SyncML as it stands in a message."""
+def write_element(node: Node, version: str) -> bytes:
+    """Return the XML of one element of SyncML as it stands in a message, of any *version*."""
     out: list[str] = []
     _write(node, _TAGS[Page.SYNCML], out)
     return ''.join(out).encode('utf-8')

@@ -44,6 +44,7 @@ class Sent:
     seq: int = 0
     deleted: bool = False
     digest: str | None = None
+    more: bool = False  # it was not the last part of its item
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,18 @@ class Progress:
     store: str  # our URI
     peer_store: str  # the peer's URI, as the peer writes it
     binding: int
+    number: int = 0  # tells this session from all others of the peer; a resumed one keeps it
     mode: int = 1  # SyncType
     slow: bool = False
-    resumed: bool = False
+    resumed: bool = False  # it goes on where an earlier session was broken off
+    refused: bool = False  # the client did not ask for the slow sync there is to be
+    early: bool = False  # the peer has sent its changes together with its Alert
     our_last: str | None = None
     our_next: str = ''
     peer_last: str | None = None
     peer_next: str | None = None
     alerted: bool = False  # we have sent our Alert
     agreed: bool = False  # the peer has sent its own
-    outdated: bool = False  # the peer's anchor was wrong: it must send everything
-    early: bool = False  # the peer has sent its changes together with its Alert
     full: bool = False  # the peer has no room for new items
     failed: int = 0  # the Status that ended this datastore
     opened: bool = False  # our first Sync has been sent
@@ -84,6 +86,7 @@ class Progress:
     counted: int | None = None  # items here when the session began
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
+    parcel: dict[str, Any] | None = None  # the item we are sending in parts
     stats: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,6 +106,7 @@ class Session:
         local: Location,
         remote: Location,
         version: str = '1.2',
+        encoding: str = 'xml',
         cred: Cred | None = None,
         max_msg_size: int | None = None,
         max_obj_size: int | None = None,
@@ -112,6 +116,7 @@ class Session:
         self.local = local
         self.remote = remote
         self.version = version
+        self.encoding = encoding  # the name of the codec
         self.cred = cred
         self.max_msg_size = max_msg_size
         self.max_obj_size = max_obj_size
@@ -127,6 +132,9 @@ class Session:
         self.trusted = True  # a server: later messages need no credentials
         self.identified = False  # we have sent our device information
         self.aborted = 0
+        self.suspended = False  # one side has asked to go on another time
+        self.busy = 0  # how often the server has put us off
+        self.unsaid: list[Said] = []  # answers that had no room in our last message
         self.awaiting: dict[str, Sent] = {}
         self.datastores: dict[str, Progress] = {}
 
@@ -164,7 +172,16 @@ class Session:
             else:
                 yield Refused(command=command, status=StatusCode.COMMAND_NOT_ALLOWED), None
         if message.final:
-            self.theirs = self.theirs.following
+            self._end_stage()
+
+    def _end_stage(self) -> None:
+        """The peer has ended its package; some say so too often, which means nothing."""
+        if not has_floor(self.role.other, self.theirs, self.ours):
+            return
+        # changes that came with the Alerts end two stages at once (OMA-DS-Protocol 1.2, §5.9)
+        live = [progress for progress in self.datastores.values() if progress.live]
+        early = self.theirs is Stage.SETUP and live and all(each.early for each in live)
+        self.theirs = self.theirs.following.following if early else self.theirs.following
 
     def status_of_header(self, message: Message, code: int, **extra: Any) -> Said:
         """Return the Status for the header of *message*; it comes first in our answer."""
@@ -215,9 +232,18 @@ class Session:
         return has_floor(self.role, self.ours, self.theirs)
 
     @property
+    def has_floor_after(self) -> bool:
+        """Whether it is our turn to speak of the stage after ours, too.
+
+        So it is for a server whose client has sent its changes together with its Alerts.
+        """
+        return self.ours < Stage.MAP and has_floor(self.role, self.ours.following, self.theirs)
+
+    @property
     def done(self) -> bool:
-        """Whether everything has been said, or the session was given up."""
-        return bool(self.aborted) or self.ours is self.theirs is Stage.DONE
+        """Whether everything has been said, or the session was given up or put off."""
+        over = self.ours is self.theirs is Stage.DONE
+        return bool(self.aborted) or self.suspended or over
 
     def send(self, saids: Sequence[Said], *, final: bool) -> Message:
         """Return the next message, with ids given to its commands and remembered.
@@ -230,7 +256,7 @@ class Session:
         commands = tuple(self._number(said, ids) for said in saids)
         if final:
             self.ours = self.ours.following
-        return Message(header=self._header(), commands=commands, final=final)
+        return Message(header=self._header(self.msg_id), commands=commands, final=final)
 
     def _number(self, said: Said, ids: _Counter, *, nested: bool = False) -> Command:
         if not nested and not is_legal(self.role, self.ours, said.command.name):
@@ -245,7 +271,7 @@ class Session:
             return replace(said.command, cmd_id=cmd_id, commands=children)
         return replace(said.command, cmd_id=cmd_id)
 
-    def _header(self) -> Header:
+    def _header(self, msg_id: int) -> Header:
         meta = None
         if self.max_msg_size or self.max_obj_size:
             meta = Meta(max_msg_size=self.max_msg_size, max_obj_size=self.max_obj_size)
@@ -253,7 +279,7 @@ class Session:
             version=self.version,
             dtd_version=self.version,
             session_id=self.session_id,
-            msg_id=str(self.msg_id),
+            msg_id=str(msg_id),
             target=self.remote,
             source=self.local,
             resp_uri=self.resp_uri if self.role is Role.SERVER else None,
@@ -261,17 +287,22 @@ class Session:
             meta=meta,
         )
 
-    def next_message(self) -> Said:
-        """Return the request to go on with the package (Alert 222)."""
+    def envelope(self) -> Message:
+        """Return our next message without its commands."""
+        return Message(header=self._header(self.msg_id + 1), final=True)
+
+    def alert(self, code: AlertCode) -> Said:
+        """Return an Alert about the session itself: go on (222), suspend (224), again (221)."""
         item = Item(target=Location(self.remote.uri), source=Location(self.local.uri))
-        return Said(Alert(code=AlertCode.NEXT_MESSAGE, items=(item,)))
+        return Said(Alert(code=code, items=(item,)))
 
     # --- between two messages -----------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """Return all there is to this session as values that JSON can carry.
 
-        Credentials are left out: they are not needed again, and must not be kept.
+        Credentials are left out: they are not needed again, and must not be kept; so are the
+        answers that are still to be given (``unsaid``): who keeps them writes them as a message.
         """
         state = {name: getattr(self, name) for name in _PLAIN}
         state['role'] = self.role.value
@@ -324,6 +355,7 @@ class _Counter:
 _PLAIN = (
     'session_id',
     'version',
+    'encoding',
     'max_msg_size',
     'max_obj_size',
     'resp_uri',
@@ -336,4 +368,5 @@ _PLAIN = (
     'trusted',
     'identified',
     'aborted',
+    'suspended',
 )

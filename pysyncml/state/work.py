@@ -19,6 +19,7 @@ from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import Records
+from pysyncml.state.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -217,6 +218,10 @@ class UnitOfWork:
                 if self._session is not None:
                     self._session.expunge_all()
                 raise
+
+    def unfinished(self, binding_id: int) -> Unfinished:
+        """Return what has arrived of the item of a binding that comes in parts."""
+        return Unfinished(self.connection, self.tables, binding_id)
 
     # --- options and accounts -----------------------------------------------------------------
 

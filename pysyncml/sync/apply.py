@@ -9,7 +9,6 @@ from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.messages import (
     Add,
     Alert,
-    Anchor,
     Command,
     Delete,
     Get,
@@ -26,9 +25,11 @@ from pysyncml.protocol.messages import (
 from pysyncml.protocol.session import Refused, Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.incoming import receive_item
-from pysyncml.sync.outgoing import CONSENT, TEMPORARY, new_anchor
+from pysyncml.sync.large_objects import gather, unpack
+from pysyncml.sync.outgoing import CONSENT, TEMPORARY
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.setting_up import devinf_uri, go_on
 from pysyncml.sync.settle import settle
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _learn(command: Put | Results, parties: Parties) -> list[Said]:
 def _tell(command: Get, parties: Parties) -> list[Said]:
     session = parties.session
     target = command.items[0].target_uri if command.items else None
-    uri = f'devinf{session.version.replace(".", "")}'
+    uri = devinf_uri(session.version)
     if target is None or find_uri(target, [uri]) is None:
         return session.status_of(command, StatusCode.NOT_FOUND, target=target)
     results = Results(
@@ -93,10 +94,12 @@ def _alert(command: Alert, parties: Parties) -> list[Said]:
     item = command.items[0] if command.items else Item()
     source, target = item.source_uri, item.target_uri
     kind = SyncType.of_alert(command.code)
-    if kind is None or kind is SyncType.SERVER_ALERTED:
-        known = command.code in (AlertCode.NEXT_MESSAGE, AlertCode.DISPLAY)
-        code = StatusCode.OK if known else StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+    resumes = command.code == AlertCode.RESUME and session.version == '1.2'
+    if not resumes and kind in (None, SyncType.SERVER_ALERTED):
+        code = _about_the_session(command, parties)
         return session.status_of(command, code, target=target, source=source)
+    if item.meta is not None and item.meta.max_obj_size:
+        session.peer_max_obj_size = item.meta.max_obj_size
     if session.role is Role.CLIENT:
         binding = parties.find(target) or parties.find(source)
         code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
@@ -107,8 +110,34 @@ def _alert(command: Alert, parties: Parties) -> list[Said]:
     return session.status_of(command, code, items=echo, target=target, source=source)
 
 
-def _open(parties: Parties, kind: SyncType, item: Item) -> StatusCode:
-    """Take part in what a client asks for, as its server."""
+def _about_the_session(command: Alert, parties: Parties) -> StatusCode:
+    """Do what an Alert asks that is not about synchronising a datastore."""
+    session = parties.session
+    match command.code:
+        case AlertCode.NEXT_MESSAGE | AlertCode.DISPLAY:
+            return StatusCode.OK
+        case AlertCode.NO_END_OF_DATA:
+            for item in command.items:
+                _stop_sending(parties, item)
+            return StatusCode.OK
+        case AlertCode.SUSPEND if session.version == '1.2':
+            session.suspended = True
+            return StatusCode.OK
+    return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+
+
+def _stop_sending(parties: Parties, item: Item) -> None:
+    """The peer misses the rest of an item: it is sent again as a whole the next time."""
+    ids = {item.target_uri, item.source_uri} - {None}
+    for binding in parties.bindings():
+        parcel = binding.progress.parcel
+        if parcel is not None and ids & {parcel['target'], parcel['source']}:
+            binding.progress.cursor = parcel['seq']
+            unpack(binding)
+
+
+def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
+    """Take part in what a client asks for, as its server; *kind* ``None``: to go on."""
     name = find_uri(item.target_uri or '', parties.stores)
     if name is None:
         return StatusCode.NOT_FOUND
@@ -122,6 +151,13 @@ def _open(parties: Parties, kind: SyncType, item: Item) -> StatusCode:
     progress.peer_last = anchor.last if anchor else None
     progress.peer_next = anchor.next if anchor else None
     progress.agreed = True
+    matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
+    state = record.suspended
+    if kind is None and state is not None and progress.peer_last in (None, '', state['peer_last']):
+        go_on(binding)
+        return StatusCode.OK
+    refused = kind is None
+    kind = SyncType.SLOW_SYNC if kind is None else kind
     progress.mode = int(SyncType.TWO_WAY if kind is SyncType.SLOW_SYNC else kind)
     progress.slow = kind is SyncType.SLOW_SYNC
     if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
@@ -129,9 +165,10 @@ def _open(parties: Parties, kind: SyncType, item: Item) -> StatusCode:
         binding.known.forget_all()
         record.cursor = 0
         parties.work.records.save(record)
-    if kind.slow or (record.peer_anchor and progress.peer_last == record.peer_anchor):
+    if not refused and (kind.slow or matches):
         return StatusCode.OK
-    progress.slow = progress.outdated = True
+    progress.slow = True
+    progress.refused = True
     return StatusCode.REFRESH_REQUIRED
 
 
@@ -144,6 +181,10 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     progress.agreed = True
     theirs = SyncType.of_alert(code)
     wanted = SyncType(progress.mode)
+    if code == AlertCode.RESUME and progress.resumed:
+        theirs = SyncType.SLOW_SYNC if progress.slow else wanted
+    elif progress.resumed:
+        progress.slow = wanted.slow
     if theirs is SyncType.SLOW_SYNC:
         progress.slow = True
         theirs = SyncType.TWO_WAY
@@ -173,11 +214,8 @@ def _sync(command: Sync, parties: Parties) -> list[Said]:
         code = StatusCode.NOT_FOUND
     elif not binding.progress.live:
         code = StatusCode.OPERATION_CANCELLED
-    elif session.role is Role.SERVER and session.theirs is Stage.SETUP:
-        # without separate initialisation: changes since a time we do not know are of no use
-        if binding.progress.outdated:
-            code = StatusCode.REFRESH_REQUIRED
-        binding.progress.early = code is StatusCode.OK
+    elif session.theirs is Stage.SETUP:
+        code = _early(binding)
     saids = session.status_of(command, code, target=target, source=source)
     if binding is not None and code is StatusCode.OK:
         binding.progress.consent |= bool(command.meta and CONSENT in command.meta.emi)
@@ -193,6 +231,18 @@ def _sync(command: Sync, parties: Parties) -> list[Said]:
             # in a synchronisation that goes the other way
             saids += session.status_of(child, StatusCode.COMMAND_NOT_ALLOWED)
     return saids
+
+
+def _early(binding: Binding) -> StatusCode:
+    """Take changes that came together with the Alert (OMA-DS-Protocol 1.2, §5.9).
+
+    Not so where all items are needed instead: the client sends them next.
+    """
+    progress = binding.progress
+    if progress.refused:
+        return StatusCode.REFRESH_REQUIRED
+    progress.early = True
+    return StatusCode.OK
 
 
 def _prefetch(binding: Binding, command: Sync) -> None:
@@ -215,11 +265,15 @@ def _prefetch(binding: Binding, command: Sync) -> None:
 def _items(binding: Binding, command: Add | Replace | Delete) -> list[Said]:
     saids: list[Said] = []
     for item in command.items:
-        code, text = receive_item(binding, command, item)
+        text = ''
+        code, whole, alerts = gather(binding, command, item)
+        if not code:
+            code, text = receive_item(binding, command, whole)
         note = (Item(data=text.encode()),) if text else ()
         saids += binding.parties.session.status_of(
             command, code, items=note, target=item.target_uri, source=item.source_uri
         )
+        saids += alerts
     return saids
 
 
@@ -245,13 +299,13 @@ def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
         return  # an item we never sent, or do not have any more
     session = binding.parties.session
     # a pair of an earlier session, sent before the changes, does not say it is still there
-    late = session.theirs is Stage.SYNC
+    late = session.theirs <= Stage.SYNC
     binding.known.note(
         known.item_id,
         remote_id=remote_id,
         seq=known.offered if known.offered is not None else known.seq,
         offered=None,
-        seen=known.seen if late else session.number,
+        seen=known.seen if late else binding.number,
     )
 
 
@@ -266,8 +320,9 @@ def conclude(parties: Parties) -> None:
             continue
         record.our_anchor, record.peer_anchor = progress.our_next, progress.peer_next
         record.last_sync = parties.work.now
+        record.suspended = None
         if progress.slow or binding.mode.slow:
-            binding.known.forget_gone(parties.session.number)
+            binding.known.forget_gone(binding.number)
         first = binding.known.first_pending(record.cursor)
         record.cursor = binding.log.last_seq if first is None else first - 1
         parties.work.records.save(record)
@@ -276,4 +331,4 @@ def conclude(parties: Parties) -> None:
     parties.work.records.save(parties.peer)
 
 
-__all__ = ['Anchor', 'apply', 'conclude', 'new_anchor']
+__all__ = ['apply', 'conclude']

@@ -67,7 +67,7 @@ class _Incoming:
         self.command = command
         self.item = item
         self.agent = binding.agent
-        self.number = binding.parties.session.number
+        self.number = binding.number
         self.known = self._find()
         self.change: Change | None = (
             binding.log.get(self.known.item_id) if self.known is not None else None
@@ -445,7 +445,7 @@ def sweep(binding: Binding) -> None:
     if binding.wipes and binding.stats.hereErr:
         binding.problem('nothing was deleted here, as not everything could be taken')
     elif binding.wipes:
-        for item_id in binding.known.unseen(binding.parties.session.number):
+        for item_id in binding.known.unseen(binding.number):
             _throw_away(binding, item_id)
     for item_id, spec in binding.agent.settleItems():
         binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)

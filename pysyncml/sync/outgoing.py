@@ -9,37 +9,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum, auto
 from math import inf
 
-from pysyncml.constants import (
-    TYPE_SYNCML_DEVICE_INFO,
-    AlertCode,
-    Role,
-    SyncType,
-)
-from pysyncml.errors import FeatureNotSupported, NoSuchRoute, SyncmlError
+from pysyncml.constants import Role
+from pysyncml.errors import FeatureNotSupported, SyncmlError
 from pysyncml.protocol.messages import (
     Add,
-    Alert,
-    Anchor,
     Delete,
-    Get,
     Item,
     ItemsCommand,
     Location,
     Map,
     MapItem,
     Meta,
-    Put,
     Replace,
     Sync,
 )
 from pysyncml.protocol.session import Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.state.knowledge import Pending
-from pysyncml.sync.pairing import find_uri, pair
+from pysyncml.sync import large_objects
 from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.room import Room
+from pysyncml.sync.setting_up import set_up
 
 log = logging.getLogger(__name__)
 
@@ -52,110 +46,30 @@ TEMPORARY = '#'
 
 _PAGE = 200
 _OVERHEAD = 350  # bytes around the data of an item, generously
+_LONGEST = 6  # bytes one character may take, escaped
 _STATUS_SIZE = 300  # bytes of a Status, generously
-_MAP_OVERHEAD = 120
+_PAIR_OVERHEAD = 110  # bytes around the ids of a MapItem
 
 
-def outgoing(parties: Parties, room: int) -> tuple[list[Said], bool]:
-    """Return what we say next in our stage, at most about *room* bytes, and whether it is all."""
+def outgoing(parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    """Return what we say next in our stage, as far as there is room, and whether it is all."""
     match parties.session.ours:
         case Stage.SETUP:
-            return _setup(parties)
+            return set_up(parties, room)
         case Stage.SYNC:
             return _changes(parties, room)
-    return pairs(parties, room), True
-
-
-# --- setting up -------------------------------------------------------------------------------
-
-
-def _setup(parties: Parties) -> tuple[list[Said], bool]:
-    session = parties.session
-    if session.role is Role.SERVER:
-        return [_alert(b) for b in parties.bindings() if not b.progress.alerted], True
-    saids: list[Said] = []
-    if not session.identified:
-        saids = _introduction(parties)
-        session.identified = True
-        if saids and not _routes_known(parties):
-            return saids, False
-    _open_bindings(parties)
-    saids += [_alert(binding) for binding in parties.bindings()]
-    return saids, True
-
-
-def _introduction(parties: Parties) -> list[Said]:
-    """Tell who we are and ask the same, if either is not known yet (OMA-DS-DevInf 1.2)."""
-    digest = parties.our_digest()
-    saids = []
-    uri = f'./devinf{parties.session.version.replace(".", "")}'
-    meta = Meta(type=f'{TYPE_SYNCML_DEVICE_INFO}+xml')
-    if parties.peer.told != digest or parties.peer.stores is None:
-        item = Item(source=Location(uri), data=parties.our_devinf())
-        saids.append(Said(Put(meta=meta, items=(item,)), Sent('Put', item=digest)))
-    if parties.peer.stores is None:
-        saids.append(Said(Get(meta=meta, items=(Item(target=Location(uri)),)), Sent('Get')))
-    return saids
-
-
-def _routes_known(parties: Parties) -> bool:
-    if parties.peer.stores is not None:
-        return True
-    return all(uri in parties.routes for uri in parties.stores)
-
-
-def _open_bindings(parties: Parties) -> None:
-    offers = parties.peer_offers()
-    ours = {uri: store.contentTypes for uri, store in parties.stores.items()}
-    free = {uri: types for uri, types in ours.items() if uri not in parties.routes}
-    routes = dict(pair(free, offers)) | parties.routes
-    for uri, store in parties.stores.items():
-        peer_uri = routes.get(uri)
-        if peer_uri is None and not offers:
-            peer_uri = uri  # a peer that tells nothing: the same name is as good a guess as any
-        if peer_uri is None:
-            continue
-        binding = parties.open(store, find_uri(peer_uri, offers) or peer_uri)
-        progress, record = binding.progress, binding.record
-        progress.mode = int(parties.mode)
-        first = record.last_sync is None
-        progress.slow = parties.mode.slow or first
-        if parties.mode is SyncType.SLOW_SYNC:
-            progress.mode = int(SyncType.TWO_WAY)
-        record.our_anchor = record.our_anchor or new_anchor(parties, None)
-        parties.work.records.save(record)
-    if parties.stores and not parties.session.datastores:
-        names = ', '.join(f'"{uri}"' for uri in parties.stores)
-        raise NoSuchRoute(f'the server has nothing that goes with {names}')
-
-
-def new_anchor(parties: Parties, last: str | None) -> str:
-    """Return an anchor for now: milliseconds since 1970, always more than *last*."""
-    now = int(parties.work.now * 1000)
-    if last is not None and last.isdigit():
-        now = max(now, int(last) + 1)
-    return str(now)
-
-
-def _alert(binding: Binding) -> Said:
-    progress, record = binding.progress, binding.record
-    progress.alerted = True
-    progress.our_last = record.our_anchor
-    progress.our_next = new_anchor(binding.parties, record.our_anchor)
-    code = SyncType(progress.mode).alert
-    if progress.slow and code == AlertCode.TWO_WAY:
-        code = AlertCode.SLOW_SYNC
-    anchor = Anchor(next=progress.our_next, last=progress.our_last)
-    meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
-    item = Item(target=Location(progress.peer_store), source=Location(progress.store), meta=meta)
-    return Said(Alert(code=code, items=(item,)), Sent('Alert', progress.store))
+    return pairs(parties, room)
 
 
 # --- changes ----------------------------------------------------------------------------------
 
 
-def _changes(parties: Parties, room: int) -> tuple[list[Said], bool]:
-    saids = pairs(parties, room) if parties.session.role is Role.CLIENT else []
+def _changes(parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    saids: list[Said] = []
+    if parties.session.role is Role.CLIENT:
+        saids, all_said = pairs(parties, room)
+        if not all_said:
+            return saids, False
     for binding in parties.bindings():
         progress = binding.progress
         if not progress.live or progress.exhausted:
@@ -163,35 +77,36 @@ def _changes(parties: Parties, room: int) -> tuple[list[Said], bool]:
         if not binding.we_send and parties.session.role is Role.SERVER:
             progress.exhausted = True
             continue
-        sync, used = _sync(binding, room)
-        saids.append(sync)
-        room -= used
+        sync = _sync(binding, room)
+        if sync is not None:
+            saids.append(sync)
         if not progress.exhausted:
             return saids, False
     return saids, True
 
 
-def _sync(binding: Binding, room: int) -> tuple[Said, int]:
+def _sync(binding: Binding, room: Room) -> Said | None:
+    """Return the Sync with the next changes; ``None`` if there is no room for any."""
     progress = binding.progress
-    count = None
-    if not progress.opened:
-        progress.opened = True
-        count = _begin(binding)
-    children: list[Said] = []
-    used = 2 * _OVERHEAD
-    if binding.we_send:
-        for child, size in _children(binding, room):
-            children.append(child)
-            used += size
-    else:
-        progress.exhausted = True
+    count = None if progress.opened else _begin(binding)
     command = Sync(
         target=Location(progress.peer_store),
         source=Location(progress.store),
         meta=Meta(emi=(CONSENT,)) if binding.parties.consent else None,
         number_of_changes=count if binding.parties.peer_counts else None,
     )
-    return Said(command, Sent('Sync', progress.store), tuple(children)), used
+    size = room.measure(command)
+    said = Said(command, Sent('Sync', progress.store))
+    if not room.take(said, size):
+        return None
+    if not binding.we_send:
+        progress.opened = progress.exhausted = True
+        return said
+    children = tuple(_children(binding, room, room.whole - size))
+    if not children and progress.opened and not progress.exhausted:
+        return None
+    progress.opened = True
+    return replace(said, children=children)
 
 
 def _begin(binding: Binding) -> int | None:
@@ -205,9 +120,10 @@ def _begin(binding: Binding) -> int | None:
         progress.cursor = binding.record.cursor
     if not binding.we_send:
         return 0
-    number = binding.parties.session.number
     client = binding.role is Role.CLIENT
-    return binding.known.count_pending(progress.cursor, slow=slow, session=number, deletions=client)
+    return binding.known.count_pending(
+        progress.cursor, slow=slow, session=binding.number, deletions=client
+    )
 
 
 def _sends_all(binding: Binding) -> bool:
@@ -221,42 +137,102 @@ def _register_unknown(binding: Binding) -> None:
     binding.log.record_new([item_id for item_id in listed if item_id not in known])
 
 
-def _children(binding: Binding, room: int) -> Iterator[tuple[Said, int]]:
-    """Yield commands until the room is used up; mark the binding when it has no more."""
+class _Manner(Enum):
+    """How an item can go into the message that is being made."""
+
+    WHOLE = auto()
+    PART = auto()  # as much of it as there is room for
+    LATER = auto()  # there will be room in the next message
+    NEVER = auto()
+
+
+def _children(binding: Binding, room: Room, best: int) -> list[Said]:
+    """Return commands until the room is used up; mark the binding when it has no more.
+
+    *best* is what there is room for in a message that has nothing else to say.
+    """
     progress = binding.progress
-    slow, number = _sends_all(binding), binding.parties.session.number
-    client = binding.role is Role.CLIENT
-    left, most = room - 2 * _OVERHEAD, _answerable(binding)
+    slow, client = _sends_all(binding), binding.role is Role.CLIENT
+    saids: list[Said] = []
+    if progress.parcel is not None and not _go_on(binding, room, saids):
+        return saids
+    most = _answerable(binding)
     while True:
         page = binding.known.pending(
-            progress.cursor, _PAGE, slow=slow, session=number, deletions=client
+            progress.cursor, _PAGE, slow=slow, session=binding.number, deletions=client
         )
         if not page:
             progress.exhausted = True
-            return
+            return saids
         listed = [pending.item_id for pending in page]
         binding.known.prefetch(item_ids=listed)
         binding.agent.prefetchItems(listed)
         for pending in page:
-            if pending.item_id in progress.withheld:
-                progress.cursor = pending.seq
-                continue
-            said = _command(binding, pending)
-            if said is None or (progress.full and isinstance(said.command, Add)):
+            said = None
+            if pending.item_id not in progress.withheld:
+                said = _command(binding, pending)
+            if said is None or not _is_welcome(binding, said):
                 progress.cursor = pending.seq
                 continue
             size = _size(said)
-            if size > left and left < room - 2 * _OVERHEAD:
-                return
-            progress.cursor = pending.seq
-            if not _fits(binding, said, size):
-                continue
-            _note_offer(binding, pending, said)
-            left -= size
+            if size > room.left:
+                size = room.measure(said.command)
+            match _manner(binding, said, size, room.left, best, first=not saids):
+                case _Manner.LATER:
+                    return saids
+                case _Manner.PART:
+                    large_objects.pack(binding, said, new=pending.acknowledged is None)
+                    if not _go_on(binding, room, saids):
+                        return saids
+                case _Manner.WHOLE:
+                    room.left -= size
+                    saids.append(said)
+                    progress.cursor = pending.seq
+                    _note_offer(binding, said, new=pending.acknowledged is None)
+                case _Manner.NEVER:
+                    progress.cursor = pending.seq
+                    _too_large(binding, said, binding.parties.session.peer_max_msg_size or best)
             most -= 1
-            yield said, size
-            if left <= 0 or most <= 0:
-                return
+            if room.left <= 0 or most <= 0:
+                return saids
+
+
+def _manner(
+    binding: Binding, said: Said, size: int, left: int, best: int, *, first: bool
+) -> _Manner:
+    """Decide how an item of *size* bytes goes into a message with *left* bytes of room."""
+    if size <= left:
+        return _Manner.WHOLE
+    if size <= best and (not first or left < best // 2):
+        return _Manner.LATER
+    if isinstance(said.command, Add | Replace) and large_objects.peer_joins_parts(binding):
+        return _Manner.PART
+    if binding.parties.session.peer_max_msg_size is not None:
+        return _Manner.NEVER
+    return _Manner.WHOLE if first else _Manner.LATER
+
+
+def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
+    """Add the next part of the item that travels in parts; return whether that was the last."""
+    parcel = binding.progress.parcel
+    assert parcel is not None
+    data = large_objects.packed(binding)
+    if data is None:
+        change = binding.log.get(parcel['item'])
+        dumped = None
+        if change is not None and change.seq == parcel['seq'] and not change.gone:
+            dumped = _dump(binding, parcel['item'])
+        data = large_objects.packed_again(binding, dumped)
+    if data is None:
+        return True  # it has changed meanwhile: the new version is sent in its turn
+    said = large_objects.next_part(binding, data, room)
+    if said is None:
+        return False
+    saids.append(said)
+    if binding.progress.parcel is not None:
+        return False
+    _note_offer(binding, said, new=parcel['new'])
+    return True
 
 
 def _answerable(binding: Binding) -> float:
@@ -309,7 +285,7 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
         unknown = pending.acknowledged is None or _sends_all(binding)
         return Add if unknown else Replace
     known = binding.known.of_item(pending.item_id)
-    lost = _sends_all(binding) and (known is None or known.seen != binding.parties.session.number)
+    lost = _sends_all(binding) and (known is None or known.seen != binding.number)
     return Add if pending.remote_id is None or lost else Replace
 
 
@@ -341,10 +317,12 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
 
 
 def _size(said: Said) -> int:
+    """Return what *said* takes in a message at most: cheaper to find out than the true size."""
     command = said.command
     assert isinstance(command, ItemsCommand)
     item = command.items[0]
-    size = _OVERHEAD + len(item.source_uri or '') + len(item.target_uri or '')
+    ids = f'{item.source_uri or ""}{item.target_uri or ""}'
+    size = _OVERHEAD + _LONGEST * len(ids)
     data = item.data
     if isinstance(data, bytes):
         escapes = 4 * data.count(b'&') + 3 * (data.count(b'<') + data.count(b'>'))
@@ -352,70 +330,95 @@ def _size(said: Said) -> int:
     return size
 
 
-def _fits(binding: Binding, said: Said, size: int) -> bool:
-    """Return whether the peer can take an item of this *size*; a line for people if not."""
-    session = binding.parties.session
-    limits = [limit for limit in (session.peer_max_obj_size, session.peer_max_msg_size) if limit]
-    if not limits or size <= min(limits):
+def _is_welcome(binding: Binding, said: Said) -> bool:
+    """Return whether the peer takes this item; a line for people if it never will."""
+    limit = binding.parties.session.peer_max_obj_size
+    command = said.command
+    if binding.progress.full and isinstance(command, Add):
+        return False  # it comes when there is room again
+    data = command.items[0].data if isinstance(command, ItemsCommand) else None
+    if not limit or not isinstance(data, bytes) or len(data) <= limit:
         return True
-    assert said.sent is not None
-    binding.stats.peerErr += 1
-    name = binding.agent.describeItem(said.sent.item)
-    binding.problem(f'{name} was not sent: the other side takes {min(limits):,} bytes at most')
+    _too_large(binding, said, limit)
     return False
 
 
-def _note_offer(binding: Binding, pending: Pending, said: Said) -> None:
+def _too_large(binding: Binding, said: Said, limit: int) -> None:
+    assert said.sent is not None
+    binding.stats.peerErr += 1
+    name = binding.agent.describeItem(said.sent.item)
+    binding.problem(f'{name} was not sent: the other side takes {limit:,} bytes at most')
+
+
+def _note_offer(binding: Binding, said: Said, *, new: bool) -> None:
     """Remember that the item was offered as new, in case the answer is lost.
 
     A server learns from the Map pair that it has arrived; a client that deletes the item before
-    it has heard of it must say so.
+    it has heard of it must say so. *new*: the peer has acknowledged no version of it.
     """
-    if not isinstance(said.command, Add):
+    if not isinstance(said.command, Add) or said.sent is None:
         return
+    sent = said.sent
     if binding.role is Role.CLIENT:
-        if pending.acknowledged is None:
-            binding.known.note(pending.item_id, offered=pending.seq)
+        if new:
+            binding.known.note(sent.item, offered=sent.seq)
     else:
         # if the client shows it at all, before its pair or after, this is what it has
-        digest = said.sent.digest if said.sent else None
         binding.known.note(
-            pending.item_id,
+            sent.item,
             remote_id=None,
             seq=None,
-            offered=pending.seq,
+            offered=sent.seq,
             seen=None,
-            digest=digest,
+            digest=sent.digest,
         )
 
 
 # --- Map --------------------------------------------------------------------------------------
 
 
-def pairs(parties: Parties, room: int) -> list[Said]:
-    """Return the Map pairs the server has not acknowledged yet (OMA-DS-Protocol 1.2, §5.3).
+def pairs(parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    """Return the Map pairs the server has not acknowledged yet, and whether these are all.
 
-    They are kept across sessions until it has: so an Add whose answer was lost is not doubled.
+    They are kept across sessions until it has: so an Add whose answer was lost is not doubled
+    (OMA-DS-Protocol 1.2, §5.3).
     """
-    saids = []
+    saids: list[Said] = []
     for binding in parties.bindings():
         if not binding.progress.live:
             continue
-        limit = max(1, room // _MAP_OVERHEAD)
-        found = [
-            pair
-            for pair in binding.known.unconfirmed(limit)
-            if pair[1] not in binding.progress.mapped
-        ]
-        if not found:
-            continue
-        binding.progress.mapped.extend(item_id for _, item_id in found)
-        command = Map(
-            target=Location(binding.progress.peer_store),
-            source=Location(binding.progress.store),
-            items=tuple(MapItem(target=remote, source=item_id) for remote, item_id in found),
-        )
-        names = json.dumps([item_id for _, item_id in found])
-        saids.append(Said(command, Sent('Map', binding.progress.store, names)))
-        room -= _MAP_OVERHEAD * len(found)
-    return saids
+        mapped = set(binding.progress.mapped)
+        limit = len(mapped) + room.left // _PAIR_OVERHEAD + 2
+        rows = binding.known.unconfirmed(limit)
+        found = [row for row in rows if row[1] not in mapped]
+        while found:
+            said, count = _map(binding, found, room)
+            if said is None:
+                return saids, False
+            saids.append(said)
+            binding.progress.mapped.extend(item_id for _, item_id in found[:count])
+            found = found[count:]
+        if len(rows) == limit:
+            return saids, False
+    return saids, True
+
+
+def _map(binding: Binding, found: list[tuple[str, str]], room: Room) -> tuple[Said | None, int]:
+    """Return a Map with as many of the pairs *found* as there is room for, and how many."""
+    progress = binding.progress
+    empty = Map(target=Location(progress.peer_store), source=Location(progress.store))
+    used, count = room.measure(empty), 0
+    items: list[MapItem] = []
+    for remote_id, item_id in found:
+        item = MapItem(target=remote_id, source=item_id)
+        used += _PAIR_OVERHEAD + _LONGEST * (len(remote_id) + len(item_id))
+        if used > room.left and (items or room.used):
+            break
+        items.append(item)
+        count += 1
+    if not items:
+        return None, 0
+    names = json.dumps([pair.source for pair in items])
+    said = Said(replace(empty, items=tuple(items)), Sent('Map', progress.store, names))
+    room.take(said)
+    return said, count

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from pysyncml.agents.base import Agent
-from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
 from pysyncml.protocol.session import Progress, Session
 from pysyncml.state.changes import ChangeLog
@@ -18,6 +18,7 @@ from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
+from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import common_type, find_uri
 
 
@@ -62,11 +63,25 @@ class Binding:
         self.record = record
         self.progress = progress
         self.parties = parties
+        #: Whether an item of which parts are missing is there; ``None``: not looked up yet.
+        self.unfinished: bool | None = None
+
+    @property
+    def number(self) -> int:
+        """What tells this session from others of the peer; one that goes on keeps it."""
+        return self.progress.number
 
     @property
     def mode(self) -> SyncType:
         """The kind of synchronisation both sides agreed on."""
         return SyncType(self.progress.mode)
+
+    @property
+    def alert_code(self) -> AlertCode:
+        """What this kind of synchronisation is asked for with."""
+        code = self.mode.alert
+        slow = self.progress.slow and code == AlertCode.TWO_WAY
+        return AlertCode.SLOW_SYNC if slow else AlertCode(code)
 
     @property
     def role(self) -> Role:
@@ -136,6 +151,8 @@ class Parties:
         consent: whether our user has agreed to unusually many deletions.
         routes: our URI → the peer's, where the user fixed it.
         max_obj_size: bytes an item sent to us may have.
+        suspend: whether our user wants to stop now, and go on another time.
+        objects: the written form of items that are on their way.
     """
 
     def __init__(
@@ -152,6 +169,8 @@ class Parties:
         consent: bool = False,
         routes: Mapping[str, str] | None = None,
         max_obj_size: int | None = None,
+        suspend: bool = False,
+        objects: ObjectCache | None = None,
     ) -> None:
         self.session = session
         self.work = work
@@ -164,6 +183,8 @@ class Parties:
         self.consent = consent
         self.routes = dict(routes or {})
         self.max_obj_size = max_obj_size
+        self.suspend = suspend
+        self.objects = objects or ObjectCache()
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
 
@@ -198,6 +219,7 @@ class Parties:
         ) or records.save(BindingRecord(store_id=store.record.id, peer_store_id=peer_store.id))
         assert record.id is not None
         progress = Progress(store=store.uri, peer_store=peer_uri, binding=record.id)
+        progress.number = self.session.number
         progress.counted = self.work.log(store.record.id).count()
         self.session.datastores[store.uri] = progress
         binding = Binding(store, record, progress, self)
@@ -246,9 +268,7 @@ class Parties:
             )
             for store in self.stores.values()
         )
-        # objects in many parts are not supported: not to be announced, whatever a program says
-        device = DeviceInfo(**{**self.device.values(), 'largeObjects': False})
-        return DevInf(version=self.session.version, device=device, stores=stores)
+        return DevInf(version=self.session.version, device=self.device, stores=stores)
 
     def our_digest(self) -> str:
         """Return what tells whether our device information has changed."""

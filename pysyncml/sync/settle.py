@@ -13,7 +13,9 @@ from pysyncml.errors import (
 )
 from pysyncml.protocol.messages import Anchor, Status
 from pysyncml.protocol.session import Sent
+from pysyncml.sync.large_objects import unpack
 from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.setting_up import begin_anew
 
 #: The change has arrived, or something better has been done with it.
 _DONE = {200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 418, 419}
@@ -21,6 +23,8 @@ _DONE = {200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 418, 419}
 _RESOLVED = {207, 208, 209, 419}
 #: The item is not there any more, which is what a Delete wants.
 _VANISHED = {404, 410}
+#: What some servers say instead of 508 to an Alert 225.
+_NO_RESUME = 509
 
 
 def settle(status: Status, sent: Sent | None, parties: Parties) -> None:
@@ -49,6 +53,8 @@ def settle(status: Status, sent: Sent | None, parties: Parties) -> None:
             _map(binding, status, json.loads(sent.item))
         case 'Delete':
             _deletion(binding, status, sent)
+        case 'Add' | 'Replace' if sent.more:
+            _part(binding, status, sent)
         case 'Add' | 'Replace':
             _change(binding, status, sent)
 
@@ -60,13 +66,15 @@ def _header(status: Status, parties: Parties) -> None:
             session.aborted = status.code
         return
     match status.code:
+        case StatusCode.IN_PROGRESS:
+            session.busy += 1
         case StatusCode.AUTHENTICATION_ACCEPTED:
             session.authenticated = True
         case StatusCode.MISSING_CREDENTIALS:
             raise MissingCredentials('the server asks for a user name and a password')
         case StatusCode.INVALID_CREDENTIALS:
             raise InvalidCredentials('the server does not accept this user name and password')
-        case StatusCode.RETRY_LATER | StatusCode.IN_PROGRESS:
+        case StatusCode.RETRY_LATER:
             session.aborted = status.code
             raise RefusedError(_explain(status))
         case code if code >= 300:
@@ -78,8 +86,6 @@ def _explain(status: Status) -> str:
     text = f'the other side ended the session with status {status.code}'
     if status.code == StatusCode.RETRY_LATER:
         text = 'the server does not synchronise now'
-    if status.code == StatusCode.IN_PROGRESS:
-        text = 'the server is busy: try again later'
     for item in status.items:
         if isinstance(item.data, bytes) and item.data:
             text += f': {item.data.decode("utf-8", "replace")}'
@@ -88,9 +94,13 @@ def _explain(status: Status) -> str:
 
 def _alert(binding: Binding, status: Status) -> None:
     progress = binding.progress
+    if status.code in (StatusCode.REFRESH_REQUIRED, _NO_RESUME):
+        begin_anew(binding)
     if status.code == StatusCode.REFRESH_REQUIRED:
         progress.slow = True
-    elif status.code >= 300:
+    elif status.code >= 300 and status.code != _NO_RESUME:
+        binding.record.suspended = None  # never to be asked for again
+        binding.parties.work.records.save(binding.record)
         progress.failed = status.code
         reason = {
             404: f'there is no datastore "{progress.peer_store}"; see --remote-uri',
@@ -142,7 +152,7 @@ def _change(binding: Binding, status: Status, sent: Sent) -> None:
         _unsettled(binding, status, sent)
         return
     if binding.role is Role.CLIENT or sent.command == 'Replace':
-        number = binding.parties.session.number
+        number = binding.number
         binding.known.note(sent.item, seq=sent.seq, seen=number, digest=sent.digest)
     elif binding.known.of_item(sent.item) is not None:
         binding.known.note(sent.item, digest=sent.digest)
@@ -159,6 +169,19 @@ def _change(binding: Binding, status: Status, sent: Sent) -> None:
         binding.stats.peerMod += 1
 
 
+def _part(binding: Binding, status: Status, sent: Sent) -> None:
+    """Take notice of what the peer says to a part of an item that was not the last one."""
+    parcel = binding.progress.parcel
+    if parcel is None or parcel['item'] != sent.item:
+        return
+    if status.code < 300:
+        parcel['acked'] = sent.seq
+        return
+    binding.progress.cursor = parcel['seq']
+    unpack(binding)
+    _unsettled(binding, status, sent)
+
+
 def _unsettled(binding: Binding, status: Status, sent: Sent) -> None:
     """The change stays in the log and will be sent again."""
     name = binding.agent.describeItem(sent.item)
@@ -173,6 +196,7 @@ def _unsettled(binding: Binding, status: Status, sent: Sent) -> None:
     reason = {
         403: 'it is not allowed there',
         413: 'it is too large for the other side',
+        416: 'it is too large for the other side',
         415: 'the other side does not take this type',
         417: 'the other side asks to try again later',
         420: 'the other side is full',

@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
-from pysyncml.constants import Role, StatusCode
-from pysyncml.protocol.messages import Message, Status
-from pysyncml.protocol.session import Said
+from pysyncml.constants import AlertCode, Role, StatusCode
+from pysyncml.protocol.messages import Message, Results, Status
+from pysyncml.protocol.session import Said, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
 from pysyncml.sync.incoming import sweep
+from pysyncml.sync.large_objects import give_up
 from pysyncml.sync.outgoing import outgoing, pairs
 from pysyncml.sync.parties import Parties
+from pysyncml.sync.room import Room
+from pysyncml.sync.setting_up import note_progress, shortened
 
-_STATUS_SIZE = 300  # bytes of a Status, generously
 
-
-def turn(inbound: Message | None, parties: Parties, room: int) -> Message | None:
+def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
     """Take in the peer's message and return ours; ``None`` when everything has been said.
 
     Args:
         inbound: what the peer said; ``None`` for a client that begins.
         parties: who takes part.
-        room: about how many bytes our message may have.
+        limit: bytes our message may have.
 
     Raises:
         ProtocolError: the session cannot go on.
         AuthError: the peer does not accept who we are.
     """
-    session = parties.session
-    replies: list[Said] = []
-    quiet = False
-    if inbound is not None:
-        replies = _listen(inbound, parties)
-        quiet = inbound.header.no_resp
     try:
-        if session.done or not _anything_left(parties):
-            conclude(parties)
-            session.theirs = session.ours = Stage.DONE
-            return None
-        saids, final = _speak(replies, parties, room - _STATUS_SIZE * len(replies))
-        if quiet:
-            # a body may not be empty: who wants no Status gets the one for its header then
-            saids = [s for s in saids if not isinstance(s.command, Status)] or replies[:1]
-        message = session.send(saids, final=final)
-        if session.done:
-            conclude(parties)
-        return message
+        message = _turn(inbound, parties, limit)
     finally:
         parties.keep_stats()
+    _note_progress(parties)
+    return message
+
+
+def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
+    session = parties.session
+    replies = _listen(inbound, parties) if inbound is not None else []
+    if _is_over(parties):
+        if not session.aborted and not session.suspended:
+            conclude(parties)
+            session.theirs = session.ours = Stage.DONE
+        return None
+    message = _speak(replies, parties, Room(session, limit))
+    if session.ours is session.theirs is Stage.DONE:
+        conclude(parties)
+    return message
+
+
+def _is_over(parties: Parties) -> bool:
+    """Whether nothing is left to be said: a server still answers, whatever it was told."""
+    session = parties.session
+    if session.role is Role.SERVER and session.suspended:
+        return False
+    return session.done or not _anything_left(parties)
+
+
+def _anything_left(parties: Parties) -> bool:
+    """Whether a client still has a datastore to talk about after setting up."""
+    session = parties.session
+    if session.role is Role.SERVER or session.ours is Stage.SETUP or session.unsaid:
+        return True
+    return any(progress.live for progress in session.datastores.values())
+
+
+def _note_progress(parties: Parties) -> None:
+    session = parties.session
+    if session.done and not session.suspended and not session.aborted:
+        return
+    for binding in parties.bindings():
+        if binding.progress.live and binding.progress.agreed:
+            note_progress(binding, agreed=session.suspended)
+
+
+# --- listening --------------------------------------------------------------------------------
 
 
 def _listen(inbound: Message, parties: Parties) -> list[Said]:
@@ -55,26 +83,30 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
     if session.role is Role.SERVER and inbound.header.cred is not None and session.trusted:
         code = StatusCode.AUTHENTICATION_ACCEPTED
     replies = [session.status_of_header(inbound, code)]
-    stage = session.theirs
+    stage, busy = session.theirs, session.busy
     _prefetch_awaited(parties)
     for command, answered in session.receive(inbound):
-        replies += apply(command, answered, parties)
-    if inbound.final and stage is Stage.SETUP and _has_sent_all(parties):
-        session.theirs = Stage.MAP
-    if stage <= Stage.SYNC < session.theirs:
+        if session.suspended and session.role is Role.SERVER:
+            replies += session.status_of(command, StatusCode.OPERATION_CANCELLED)
+        else:
+            replies += apply(command, answered, parties)
+    if session.busy == busy:
+        session.busy = 0
+    if stage <= Stage.SYNC < session.theirs and not session.suspended:
         for binding in parties.bindings():
             if binding.progress.live:
+                replies += give_up(binding)
                 sweep(binding)
-    return replies
+    return _unasked(replies, session) if inbound.header.no_resp else replies
 
 
-def _has_sent_all(parties: Parties) -> bool:
-    """Whether the peer did without separate initialisation (OMA-DS-Protocol 1.2, §5.1).
+def _unasked(replies: list[Said], session: Session) -> list[Said]:
+    """Return what is said also to a peer that wants no Status.
 
-    It has sent its changes along with its Alerts then, for all of its datastores.
+    When there is nothing else to say, that is the Status for its header: no body is empty.
     """
-    live = [binding.progress for binding in parties.bindings() if binding.progress.live]
-    return bool(live) and all(progress.early for progress in live)
+    rest = [said for said in replies if not isinstance(said.command, Status)]
+    return rest or (replies[:1] if session.theirs is Stage.DONE else [])
 
 
 def _prefetch_awaited(parties: Parties) -> None:
@@ -88,24 +120,54 @@ def _prefetch_awaited(parties: Parties) -> None:
         binding.known.prefetch(item_ids=items)
 
 
-def _speak(replies: list[Said], parties: Parties, room: int) -> tuple[list[Said], bool]:
-    session = parties.session
-    if session.has_floor:
-        commands, final = outgoing(parties, room)
-        if final and session.ours is Stage.SETUP and session.theirs > Stage.SYNC:
-            # the peer's package held its changes too: so does ours
-            session.ours = Stage.SYNC
-            changes, final = outgoing(parties, room - _STATUS_SIZE * len(commands))
-            commands = [*commands, *changes]
-        return [*replies, *commands], final
-    if session.role is Role.CLIENT and session.ours is Stage.MAP:
-        replies = [*replies, *pairs(parties, room)]
-    return [*replies, session.next_message()], False
+# --- speaking ---------------------------------------------------------------------------------
 
 
-def _anything_left(parties: Parties) -> bool:
-    """Whether a client still has a datastore to talk about after setting up."""
+def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
     session = parties.session
-    if session.role is Role.SERVER or session.ours is Stage.SETUP:
-        return True
-    return any(progress.live for progress in session.datastores.values())
+    saids = _answers(replies, session, room)
+    if session.busy:
+        return session.send([*saids, session.alert(AlertCode.RESULT)], final=False)
+    if parties.suspend and session.role is Role.CLIENT and session.version == '1.2':
+        session.suspended = True
+        return session.send([*saids, session.alert(AlertCode.SUSPEND)], final=True)
+    if session.suspended:
+        return session.send(saids, final=True)
+    final = False
+    if not session.unsaid:
+        if session.has_floor:
+            while session.has_floor:
+                commands, final = outgoing(parties, room)
+                saids += commands
+                if not final or not session.has_floor_after:
+                    break
+                session.ours = session.ours.following
+            return session.send(saids, final=final)
+        if session.role is Role.CLIENT and session.ours is Stage.MAP:
+            saids += pairs(parties, room)[0]
+    if not session.has_floor:
+        saids.append(session.alert(AlertCode.NEXT_MESSAGE))
+    return session.send(saids, final=False)
+
+
+def _answers(replies: list[Said], session: Session, room: Room) -> list[Said]:
+    """Return the answers there is room for: the one to the header first, then the oldest.
+
+    The others are left in ``session.unsaid``.
+    """
+    saids: list[Said] = []
+    if replies:
+        saids.append(replies.pop(0))
+        room.take(saids[0])
+    room.begin()
+    waiting = [*session.unsaid, *replies]
+    count = 0
+    for said in waiting:
+        if isinstance(said.command, Results):
+            said = shortened(said, room)
+        if not room.take(said):
+            break
+        saids.append(said)
+        count += 1
+    session.unsaid = waiting[count:]
+    return saids

@@ -277,3 +277,18 @@ def test_nothing_is_empty_that_servers_want():
     devinf = DevInf(device=DeviceInfo(devID='d', manufacturerName='', oem=None))
     text = written(Put(items=(Item(data=devinf),)))
     assert '<Man>-</Man>' in text and '<OEM' not in text
+
+
+def test_the_version_after_the_manufacturer():
+    devinf = parse('<Man>C</Man><VerDTD>1.1</VerDTD><Mod>S</Mod><DevId>x</DevId>')
+    assert (devinf.version, devinf.device.devID) == ('1.1', 'x')
+    assert devinf.device.manufacturerName == 'C'
+
+
+def test_a_flat_capability_names_a_property():
+    info = ContentTypeInfo('text/plain', '1.0')
+    plain = DataStoreInfo(
+        uri='n', content_types=(info,), capabilities=(Capability(ctype='text/plain'),)
+    )
+    text = written(Put(items=(Item(data=DevInf(version='1.1', stores=(plain,))),)))
+    assert '<CTCap' not in text

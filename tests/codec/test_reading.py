@@ -111,9 +111,7 @@ def test_the_bytes_count_more_than_the_type(kind):
     ('kind', 'data'),
     [
         ('text/html', b'<html><body>404</body></html>'),
-        ('application/vnd.syncml+wbxml', b'\x02\xa4\x01\x6a\x00\x6d'),
-        (TYPE, b'\x02\x9f\x53\x6a\x00\x6d'),
-        (TYPE, b'\x02\x00\x00\x6a\x1d-//SYNCML//DTD SyncML 1.0//EN'),
+        ('text/plain', b'\x00\xa4\x01\x6a\x00\x6d\x01'),
         ('application/octet-stream', b''),
     ],
 )
@@ -309,3 +307,74 @@ def test_a_bare_digest_becomes_base64():
     data = b'<SyncML><SyncHdr><Source><LocURI>c</LocURI></Source><Cred><Data>' + digest
     data += b'</Data></Cred></SyncHdr></SyncML>'
     assert decode(TYPE, data).header.cred.data == base64.b64encode(digest).decode()
+
+
+# --- more of what real peers send ---------------------------------------------------------------
+
+
+def test_prefixes_that_nobody_declared():
+    body = (
+        '<Add><CmdID>1</CmdID><Meta><m:Type>t/x</m:Type><m:Size v:unit="B">1</m:Size></Meta>'
+        '<Item><Data>x</Data></Item></Add>'
+    )
+    (add,) = read(body).commands
+    assert add.meta == Meta(type='t/x', size=1)
+    own = '<v:Add xmlns:v="urn:vendor"><CmdID>2</CmdID></v:Add>'
+    assert read(body + own).commands == (add,), 'private elements stay private'
+    with pytest.raises(CodecError, match='prefix'):
+        read(''.join(f'<p{n}:Odd/>' for n in range(100)))
+
+
+def test_undeclared_prefixes_and_characters_that_xml_does_not_allow():
+    item = read_item('<Meta><m:Type>t/x</m:Type></Meta><Data>\x01</Data>')
+    assert (item.data, item.meta) == (b'\x01', Meta(type='t/x'))
+
+
+@pytest.mark.parametrize(
+    'before', ['<!DOCTYPE SyncML>', '<?xml version="1.0"?><!DOCTYPE SyncML SYSTEM "a.dtd">']
+)
+def test_a_doctype_that_declares_nothing(before):
+    header = '<SyncHdr><Source><LocURI>c</LocURI></Source></SyncHdr>'
+    text = f'{before}<SyncML>{header}<SyncBody>{ALERT}</SyncBody></SyncML>'
+    assert decode(TYPE, text.encode()).commands[0].code == 200
+
+
+def test_an_error_element_in_a_status():
+    error = '<Error><Code>1</Code><Message>no &lt;way&gt;</Message><Trace>a\nb</Trace></Error>'
+    body = (
+        '<Status><CmdID>1</CmdID><MsgRef>1</MsgRef><CmdRef>0</CmdRef><Cmd>SyncHdr</Cmd>'
+        f'<SourceRef>s</SourceRef><TargetRef>t</TargetRef><Data>500</Data>{error}</Status>'
+    )
+    (status,) = read(body).commands
+    assert (status.code, status.target_refs, status.source_refs) == (500, ('t',), ('s',))
+
+
+def test_blanks_around_values():
+    header = (
+        '<SyncHdr><VerDTD>1.1 </VerDTD><VerProto> SyncML/1.1 </VerProto><SessionID> 7\n'
+        '</SessionID><MsgID>1 </MsgID><Source><LocURI> c </LocURI></Source></SyncHdr>'
+    )
+    found = read('', header=header).header
+    assert (found.version, found.dtd_version, found.session_id) == ('1.1', '1.1', '7')
+    assert found.source == Location('c')
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        '&lt;Anchor xmlns="syncml:metinf">&lt;Next>5&lt;/Next>&lt;/Anchor>',
+        '<![CDATA[<MetInf><Anchor><Next>5 </Next></Anchor></MetInf>]]>',
+    ],
+)
+def test_the_anchor_of_a_status_as_text(data):
+    (status,) = read(f'<Status><Item><Data>{data}</Data></Item></Status>').commands
+    assert status.items[0].data == Anchor('5')
+    (alert,) = read(f'<Alert><Item><Data>{data}</Data></Item></Alert>').commands
+    assert isinstance(alert.items[0].data, bytes)
+
+
+def test_what_a_status_says_in_words_stays_text():
+    for words in ('no room', '<html><b>no</b></html>', '<broken'):
+        text = words.replace('<', '&lt;')
+        (status,) = read(f'<Status><Item><Data>{text}</Data></Item></Status>').commands
+        assert status.items[0].data == words.encode()

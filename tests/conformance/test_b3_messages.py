@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 
 import pytest
 
-from pysyncml.errors import RefusedError
+from pysyncml.errors import RefusedError, RemoteProtocolError
 from pysyncml.protocol.devinf import DeviceInfo
 from pysyncml.protocol.messages import (
     Add,
@@ -112,28 +112,77 @@ def test_55_statuses_may_come_later(dialect):
 # --- 56: a server that is busy --------------------------------------------------------------------
 
 
+class Busy(Server):
+    """Says 101 to message *number* of a session, and *times* - 1 more when asked again."""
+
+    number, times = 0, 0
+    owed = None
+
+    def reply(self, message):
+        due = self.owed or super().reply(message)
+        asked = any(alert.code == 221 for alert in commands_of(message, Alert))
+        if self.times and (asked or len(self.sessions[-1]) == self.number):
+            self.times -= 1
+            self.count -= self.owed is None  # the real answer has its number later
+            self.owed = due
+            first = self.statuses(message)[0]
+            return self.compose(message, [changed(first, code=101)], final=False)
+        if self.owed is None:
+            return due
+        self.owed = None
+        # the answers belong to the message that was put off; this one has a header, too
+        rest = [c for c in due.commands if not isinstance(c, Status) or c.cmd_ref != '0']
+        alert = [changed(c, code=200) for c in self.statuses(message)]
+        return self.compose(message, [alert[0], *rest, *alert[1:]], final=due.final)
+
+
 @pytest.mark.parametrize('number', [1, 2, 3])
-def test_56_a_busy_server_is_left_alone(dialect, number):
-    """101 for the header and nothing else: the client ends, and nothing has moved."""
-    client = dialect.device('C', 'x')
-    server = Server(dialect)
+def test_56_a_busy_server_is_asked_again(dialect, number, monkeypatch):
+    monkeypatch.setattr('pysyncml.conversation.BUSY_PAUSE', 0)
+    client, server = _in_session_with_a_busy_server(dialect, number, times=3)
+    server.changes = [add('g', 'theirs')]
+    stats = client.sync(server, transport=server)['items']
+    assert (stats.peerMod, stats.hereAdd, stats.errors) == (1, 1, 0)
+    assert [alert.code for alert in server.said(Alert)].count(221) == 3
+    assert urls(client) == ['theirs', 'x']
+
+
+def _in_session_with_a_busy_server(dialect, number, times):
+    client, server = dialect.device('C', 'x'), Busy(dialect, prompt=False)
     client.sync(server, transport=server)
     server.keep_anchor()
-    before = anchors(client)
-
-    def busy(server, request, due):
-        status = changed(due.commands[0], code=101)
-        return saying(due, status, final=False)
-
-    server.script = {len(server.requests) + number: busy}
+    server.number, server.times = number, times
     edit(client, find(client, 'x'), title='new')
+    return client, server
+
+
+@pytest.mark.parametrize('number', [1, 2, 3])
+def test_56_a_server_that_stays_busy_is_left_alone(dialect, number, monkeypatch):
+    monkeypatch.setattr('pysyncml.conversation.BUSY_PAUSE', 0)
+    client, server = _in_session_with_a_busy_server(dialect, number, times=1000)
+    before = anchors(client)
     with pytest.raises(RefusedError, match='busy'):
         client.sync(server, transport=server)
     assert anchors(client) == before
-    server.script = {}
+    server.times, server.owed = 0, None
     client.sync(server, transport=server)
     told = [url_of(c.items[0]) for c in server.said(Replace)]
     assert set(told) == {'x'}, 'before the server became busy, or in the next session'
+
+
+def test_56_a_server_that_never_goes_on_is_left_alone(dialect):
+    """It answers, and has nothing to say, and does not end its package either."""
+
+    class Endless(Server):
+        def reply(self, message):
+            if len(self.sessions[-1]) < 2:
+                return super().reply(message)
+            assert len(self.requests) < 100
+            return self.compose(message, self.statuses(message), final=False)
+
+    server, client = Endless(dialect), dialect.device('C', 'x')
+    with pytest.raises(RemoteProtocolError, match='does not go on'):
+        client.sync(server, transport=server)
 
 
 # --- 57: a client that is full --------------------------------------------------------------------

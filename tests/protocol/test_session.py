@@ -192,7 +192,7 @@ def test_who_wants_no_answer_gets_none():
 
 
 def test_the_request_to_go_on():
-    alert = client().next_message().command
+    alert = client().alert(AlertCode.NEXT_MESSAGE).command
     assert alert.code == AlertCode.NEXT_MESSAGE
     assert alert.items[0].target_uri == 'http://U/'
 

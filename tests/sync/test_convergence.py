@@ -1,7 +1,8 @@
 """Random histories of a server and three clients on a bad line: in the end all have the same.
 
 Users add, change and delete bookmarks everywhere; requests and answers get lost, messages arrive
-twice, packages are cut into small messages, and programs end between any two of them. Whatever
+twice, packages and items are cut into small messages, sessions are put off, and programs end
+between any two of them. Whatever
 happened, after a few sessions that are left in peace everybody has the same, nothing is
 doubled, nothing that nobody deleted is lost, and there is nothing left to say.
 """
@@ -33,12 +34,17 @@ class TrackedAgent(BookmarkAgent):
 
 
 class BadLine:
-    """Loses requests and answers, delivers twice, and lets the server start anew."""
+    """Loses requests and answers, delivers twice, lets the server start anew; and has a user
+    who puts sessions off.
+    """
 
-    def __init__(self, server, rng, rate):
-        self.server, self.rng, self.rate = server, rng, rate
+    def __init__(self, client, server, rng, rate, patience):
+        self.client, self.server = client, server
+        self.rng, self.rate, self.patience = rng, rate, patience
 
     def exchange(self, request):
+        if self.rng.random() > self.patience:
+            self.client.adapter.suspend()
         if self.rng.random() < 2 * self.rate:
             self.server.restart()
         event = self.rng.random()
@@ -59,9 +65,10 @@ class BadLine:
 class History:
     """What happened, and what must come of it."""
 
-    def __init__(self, seed, rate, size):
+    def __init__(self, seed, rate, size, longest=0, patience=1.0):
         ENGINES.release()
         self.seed, self.rate = seed, rate
+        self.longest, self.patience = longest, patience
         self.rng = random.Random(seed)
         self.server = device('S', agent=TrackedAgent(), maxMsgSize=size)
         self.clients = [device(f'C{n}', agent=TrackedAgent(), maxMsgSize=size) for n in range(3)]
@@ -86,7 +93,8 @@ class History:
 
     def _add(self, dev):
         self.count += 1
-        item = Tracked(origin=f'o{self.count}', url=f'u{self.count}', title=f't{self.count}')
+        title = f't{self.count}{self._text()}'
+        item = Tracked(origin=f'o{self.count}', url=f'u{self.count}', title=title)
         self._note(dev, item)
         dev.add(item)
 
@@ -94,9 +102,14 @@ class History:
         self.count += 1
         item = dev.agent.getItem(item_id)
         name = self.rng.choice(['url', 'title'])
-        setattr(item, name, f'{name[0]}{self.count}')
+        setattr(item, name, f'{name[0]}{self.count}{self._text() if name == "title" else ""}')
         self._note(dev, item)
         dev.replace(item_id, item)
+
+    def _text(self):
+        if not self.longest or self.rng.random() < 0.5:
+            return ''
+        return self.rng.choice(['x', 'é', '<', '\U0001f600&']) * self.rng.randrange(self.longest)
 
     def _note(self, dev, item):
         self.editors[item.origin].add(dev.name)
@@ -108,7 +121,8 @@ class History:
 
     def _sync(self, client):
         try:
-            client.sync(self.server, transport=BadLine(self.server, self.rng, self.rate))
+            line = BadLine(client, self.server, self.rng, self.rate, self.patience)
+            client.sync(self.server, transport=line)
         except TransportError:
             client.restart()
 
@@ -165,26 +179,30 @@ def contents(dev):
     return sorted((item.origin, item.url, item.title) for item in dev.agent.getAllItems())
 
 
-# kind → how often something goes wrong, waiting times before trying again, bytes of a message
+# kind → how often something goes wrong, waiting times before trying again, and then: bytes of a
+# message, characters of an item, how seldom the user gives up
 KINDS = {
     'quiet line': (0.0, (), None),
     'bad line': (0.08, (), None),
     'bad line, trying again': (0.08, (0,), None),
     'bad line, small messages': (0.05, (), 3600),
+    'bad line, large items': (0.02, (), 2500, 4000),
+    'large items, trying again': (0.05, (0,), 2000, 1500),
+    'hasty user': (0.02, (), 2500, 2000, 0.9),
 }
 
 
 def live(kind, seed, steps, monkeypatch):
-    rate, retries, size = KINDS[kind]
+    rate, retries, *how = KINDS[kind]
     monkeypatch.setattr('pysyncml.conversation.RETRIES', retries)
-    history = History(seed, rate, size)
+    history = History(seed, rate, *how)
     history.run(steps)
     history.check()
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_everybody_comes_to_have_the_same(kind, monkeypatch):
-    for seed in range(9):
+    for seed in range(9 if len(KINDS[kind]) == 3 else 3):
         live(kind, seed, 14, monkeypatch)
 
 

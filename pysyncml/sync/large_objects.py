@@ -1,0 +1,347 @@
+"""Items that travel in parts, as they are too large for one message.
+
+Each part is a command of its own with ``MoreData``, the first one with the ``Size`` of the
+whole, and each is answered with Status 213 but for the last, whose Status tells what has become
+of the item (OMA-DS-Protocol 1.2, §5.8). Only one item of a datastore is on its way at a time,
+and nothing else may stand between its parts.
+
+A Size counts bytes as they are transferred: of base64 the text. A session that was broken off
+in the middle may go on with the first part that was not acknowledged; where it stands is told
+in experimental meta information, as SyncEvolution does, too.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any
+
+from pysyncml.codec import get as get_codec
+from pysyncml.codec.values import safe_text, unbase64
+from pysyncml.constants import AlertCode, StatusCode
+from pysyncml.protocol.messages import (
+    Add,
+    Alert,
+    Command,
+    Item,
+    ItemsCommand,
+    Location,
+    Meta,
+    Replace,
+)
+from pysyncml.protocol.session import Said, Sent
+from pysyncml.state.unfinished import Unfinished, UnfinishedObject
+from pysyncml.sync.parties import Binding
+from pysyncml.sync.room import Room
+
+_POSITION = 'datapos='
+_SMALLEST = 64  # bytes of data that are worth a part of their own
+_KINDS: dict[str, type[ItemsCommand]] = {'Add': Add, 'Replace': Replace}
+
+
+# --- sending ----------------------------------------------------------------------------------
+
+
+def peer_joins_parts(binding: Binding) -> bool:
+    """Return whether the peer takes items in parts (OMA-DS-DevInf 1.2, SupportLargeObjs)."""
+    if binding.parties.session.version == '1.0':
+        return False
+    said = binding.parties.peer.devinf
+    return True if said is None else bool(said.get('largeObjects'))
+
+
+def pack(binding: Binding, said: Said, *, new: bool) -> None:
+    """Make the item of *said* the one that travels in parts.
+
+    *new*: the peer has acknowledged no version of it yet.
+    """
+    assert said.sent is not None and isinstance(said.command, ItemsCommand)
+    [item] = said.command.items
+    assert isinstance(item.data, bytes)
+    data, form = _transferred(binding, item.data)
+    binding.progress.parcel = {
+        'item': said.sent.item,
+        'seq': said.sent.seq,
+        'digest': said.sent.digest,
+        'new': new,
+        'name': said.command.name,
+        'target': item.target_uri,
+        'source': item.source_uri,
+        'type': said.command.meta.type if said.command.meta else None,
+        'format': form,
+        'size': len(data),
+        'offset': 0,
+        'acked': 0,
+        'resumed': False,
+    }
+    binding.parties.objects.put(_key(binding), data)
+
+
+def _transferred(binding: Binding, data: bytes) -> tuple[bytes, str | None]:
+    """Return *data* as they are transferred, and the Format that says so."""
+    codec = get_codec(binding.parties.session.encoding)
+    if codec.binary or safe_text(data) is not None:
+        return data, None
+    return b64encode(data), 'b64'
+
+
+def unpack(binding: Binding) -> None:
+    """Forget the item that is sent in parts."""
+    if binding.progress.parcel is not None:
+        binding.parties.objects.drop(_key(binding))
+        binding.progress.parcel = None
+
+
+def _key(binding: Binding) -> tuple[int, str, int]:
+    parcel = binding.progress.parcel
+    assert parcel is not None and binding.record.id is not None
+    return binding.record.id, parcel['item'], parcel['seq']
+
+
+def packed(binding: Binding) -> bytes | None:
+    """Return the data of the item that travels in parts, if they are still at hand."""
+    return binding.parties.objects.get(_key(binding))
+
+
+def packed_again(binding: Binding, dumped: tuple[str, bytes, str | None] | None) -> bytes | None:
+    """Return the data again of an item of which some parts have been sent.
+
+    *dumped* is the item as it is now: type, data, fingerprint. If it is not what it was, nothing
+    more of it is to be sent, and ``None`` is returned.
+    """
+    parcel = binding.progress.parcel
+    assert parcel is not None
+    if dumped is not None:
+        data, form = _transferred(binding, dumped[1])
+        found = (form, len(data), dumped[2])
+        if found == (parcel['format'], parcel['size'], parcel['digest']):
+            binding.parties.objects.put(_key(binding), data)
+            return data
+    unpack(binding)
+    return None
+
+
+def next_part(binding: Binding, data: bytes, room: Room) -> Said | None:
+    """Return the next part of the item, as large as there is *room*; ``None`` if there is none.
+
+    *data* are those of the whole.
+    """
+    parcel = binding.progress.parcel
+    assert parcel is not None
+    start = parcel['offset']
+    empty = room.measure(_part(parcel, b'', more=True))
+    space = room.left - empty
+    if space < _SMALLEST and room.used:
+        return None
+    end = start + max(space, _SMALLEST)
+    while True:
+        end = _boundary(parcel, data, start, end)
+        said = _part(parcel, data[start:end], more=end < len(data))
+        size = room.measure(said)
+        if size <= room.left or end - start <= _SMALLEST:
+            break
+        end = start + max(_SMALLEST, (end - start) * room.left // size - 8)
+    room.left -= size
+    room.used = True
+    parcel['offset'] = end
+    name, store, item = parcel['name'], binding.progress.store, parcel['item']
+    if end < len(data):
+        return Said(said, Sent(name, store, item, end, more=True))
+    sent = Sent(name, store, item, parcel['seq'], digest=parcel['digest'])
+    binding.progress.cursor = parcel['seq']
+    unpack(binding)
+    return Said(said, sent)
+
+
+def _boundary(parcel: dict[str, Any], data: bytes, start: int, end: int) -> int:
+    """Return where a part may end: in base64 and in text not everywhere."""
+    if end >= len(data):
+        return len(data)
+    if parcel['format'] == 'b64':
+        return start + max(4, (end - start) // 4 * 4)
+    while end > start + 4 and data[end] & 0xC0 == 0x80:
+        end -= 1  # not inside a character
+    return end
+
+
+def _part(parcel: dict[str, Any], data: bytes, *, more: bool) -> ItemsCommand:
+    start = parcel['offset']
+    position = (f'{_POSITION}{start}',) if start and parcel.get('resumed') else ()
+    meta = Meta(
+        type=parcel['type'],
+        format=parcel['format'],
+        size=parcel['size'] if not start else None,
+        emi=position,
+    )
+    item = Item(
+        target=Location(parcel['target']) if parcel['target'] is not None else None,
+        source=Location(parcel['source']) if parcel['source'] is not None else None,
+        meta=meta,
+        data=data,
+        more_data=more,
+    )
+    return _KINDS[parcel['name']](meta=meta, items=(item,))
+
+
+# --- receiving --------------------------------------------------------------------------------
+
+
+def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, list[Said]]:
+    """Take in what may be a part of an item.
+
+    Returns:
+        (Status code, the item, what else is to be said). The code is 0 where the item is whole
+        and now to be dealt with.
+    """
+    work = binding.parties.work
+    assert binding.record.id is not None
+    unfinished = work.unfinished(binding.record.id)
+    thing = unfinished.load() if binding.unfinished is not False else None
+    binding.unfinished = thing is not None or item.more_data
+    alerts: list[Said] = []
+    size = item.meta.size if item.meta else None
+    if thing is not None and not _goes_on(thing, command, item):
+        alerts = _no_end(binding, thing)
+        unfinished.drop()
+        thing = None
+    if thing is None and not item.more_data:
+        binding.unfinished = False
+        return 0, item, alerts
+    if thing is None or size is not None:
+        code = _refusal(binding, item, size)
+        if code:
+            unfinished.drop()
+            return code, item, alerts
+        thing = unfinished.begin(_described(command, item), size)
+    code = _append(binding, thing, item)
+    if code:
+        unfinished.drop()
+        return code, item, alerts
+    if item.more_data:
+        return StatusCode.CHUNKED_ITEM_ACCEPTED, item, alerts
+    whole = unfinished.join()
+    unfinished.drop()
+    binding.unfinished = False
+    if not _is_complete(thing):
+        return StatusCode.OBJECT_SIZE_MISMATCH, item, alerts
+    described = thing.described
+    meta = replace(item.meta or Meta(), type=described['type'], format=None, size=None, emi=())
+    return 0, replace(item, data=whole, meta=meta), alerts
+
+
+def _refusal(binding: Binding, item: Item, size: int | None) -> int:
+    """Return the Status that refuses an item by what its first part says; 0 if it is welcome."""
+    if size is None:
+        return StatusCode.SIZE_REQUIRED
+    limits = [binding.parties.max_obj_size, binding.store.record.max_obj_size]
+    if any(limit and size > limit for limit in limits):
+        return StatusCode.REQUESTED_SIZE_TOO_BIG
+    if not isinstance(item.data, bytes | None):
+        return StatusCode.BAD_REQUEST
+    return 0
+
+
+def _described(command: Command, item: Item) -> dict[str, Any]:
+    meta = item.meta or Meta()
+    return {
+        'name': command.name,
+        'target': item.target_uri,
+        'source': item.source_uri,
+        'type': meta.type,
+        'rest': '',  # base64 that stands for no whole bytes yet
+        'base64': 0,  # bytes if all was base64
+        'lines': 0,  # line ends: of two bytes on their way, an XML parser leaves one
+        'session': 0,
+    }
+
+
+def _goes_on(thing: UnfinishedObject, command: Command, item: Item) -> bool:
+    described = thing.described
+    ids = (described['name'], described['target'], described['source'])
+    return ids == (command.name, item.target_uri, item.source_uri)
+
+
+def _append(binding: Binding, thing: UnfinishedObject, item: Item) -> int:
+    """Store a part; return the Status that refuses it, or 0."""
+    assert binding.record.id is not None and thing.size is not None
+    unfinished = binding.parties.work.unfinished(binding.record.id)
+    described = thing.described
+    number = binding.parties.session.number
+    if thing.received and not _follows(unfinished, thing, _position(item), number):
+        return StatusCode.PARTIAL_ITEM_NOT_ACCEPTED
+    described['session'] = number
+    part = item.data if isinstance(item.data, bytes) else b''
+    if described['rest'] or (item.meta is not None and item.meta.format == 'b64'):
+        # the base64 was not cut where its bytes end; what looks whole in it is not
+        is_text = item.meta is not None and item.meta.format == 'b64'
+        text = b''.join(part.split()) if is_text else b64encode(part)
+        described['base64'] += len(part) if is_text else len(text)
+        text = described['rest'].encode() + text
+        end = len(text) // 4 * 4 if item.more_data else len(text)
+        described['rest'] = text[end:].decode('ascii', 'replace')
+        decoded = unbase64(text[:end])
+        if decoded is None:
+            return StatusCode.BAD_REQUEST
+        part = decoded
+    else:
+        described['base64'] += (len(part) + 2) // 3 * 4
+        described['lines'] += part.count(b'\n')
+    unfinished.append(thing, part)
+    return StatusCode.OBJECT_SIZE_MISMATCH if thing.received > thing.size else 0
+
+
+def _follows(
+    unfinished: Unfinished, thing: UnfinishedObject, position: int | None, session: int
+) -> bool:
+    """Whether a part goes where the last one ended, or can: what overlaps is taken back.
+
+    In a session that goes on, a peer has to tell where its part belongs.
+    """
+    described = thing.described
+    if position is None:
+        return bool(described['session'] == session)
+    ends = (thing.received, thing.received + described['lines'], described['base64'])
+    if position in ends:
+        return True
+    if described['rest'] or described['lines']:
+        return False
+    return any(unfinished.cut(thing, start) for start in (position, position // 4 * 3))
+
+
+def _position(item: Item) -> int | None:
+    for text in item.meta.emi if item.meta else ():
+        name, _, number = text.partition('=')
+        if f'{name}=' == _POSITION and number.isascii() and number.isdigit():
+            return int(number)
+    return None
+
+
+def _is_complete(thing: UnfinishedObject) -> bool:
+    """Whether as many bytes came as were promised, by any way of counting them."""
+    described, received = thing.described, thing.received
+    return thing.size in (received, received + described['lines'], described['base64'])
+
+
+def _no_end(binding: Binding, thing: UnfinishedObject) -> list[Said]:
+    """Return the Alert that the rest of an item is missing (223); none for a past session."""
+    described = thing.described
+    if described['session'] != binding.parties.session.number:
+        return []
+    target, source = described['target'], described['source']
+    item = Item(
+        target=Location(target) if target is not None else None,
+        source=Location(source) if source is not None else None,
+    )
+    alert = Alert(code=AlertCode.NO_END_OF_DATA, items=(item,))
+    return [Said(alert, Sent('NoEnd', binding.progress.store))]
+
+
+def give_up(binding: Binding) -> list[Said]:
+    """The peer has ended its package: an item that is not whole now never will be."""
+    assert binding.record.id is not None
+    unfinished = binding.parties.work.unfinished(binding.record.id)
+    thing = unfinished.load()
+    if thing is None:
+        return []
+    unfinished.drop()
+    return _no_end(binding, thing)

@@ -1,0 +1,59 @@
+"""How much still fits into the message that is being made.
+
+A peer says how many bytes a message to it may have (MaxMsgSize, OMA-SyncML-MetaInfo 1.2, §5.2.8),
+and it means every byte: the header and all tags are counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pysyncml.codec import cost, encode
+from pysyncml.constants import AlertCode
+from pysyncml.protocol.messages import Command
+from pysyncml.protocol.session import Said, Session
+
+_ID = '00000'  # as many digits as the id of a command may come to have
+_SLACK = 8  # bytes: what a command costs depends a little on what stands before it
+
+
+class Room:
+    """The bytes that are left.
+
+    Args:
+        session: whose next message it is.
+        limit: bytes the whole message may have.
+    """
+
+    def __init__(self, session: Session, limit: int) -> None:
+        self._encoding = session.encoding
+        self._version = session.version
+        envelope = len(encode(session.envelope(), session.encoding)[1])
+        asking = self.measure(session.alert(AlertCode.NEXT_MESSAGE).command)
+        self.left = limit - envelope - asking
+        #: What an empty message has room for.
+        self.whole = self.left
+        #: Whether commands were put into the message since :attr:`whole` was set.
+        self.used = False
+
+    def measure(self, command: Command) -> int:
+        """Return how many bytes *command* takes, everything inside it included."""
+        numbered = replace(command, cmd_id=_ID)
+        return cost(numbered, self._encoding, version=self._version) + _SLACK
+
+    def take(self, said: Said, size: int | None = None) -> bool:
+        """Take the room for *said* if there is enough; what is too large for any message passes.
+
+        *size* is an upper bound in bytes, for what is costly to measure.
+        """
+        if size is None or size > self.left:
+            size = self.measure(said.command)
+        if size > self.left and self.used:
+            return False
+        self.left -= size
+        self.used = True
+        return True
+
+    def begin(self) -> None:
+        """Say that what was taken so far is what every message has."""
+        self.whole, self.used = self.left, False

@@ -1,0 +1,233 @@
+"""The first stage: who we are, and what is to be synchronised.
+
+A client tells who it is and asks the same, unless both are known already, and then asks for a
+synchronisation of each datastore with an Alert (OMA-DS-Protocol 1.2, §5.2; OMA-DS-DevInf 1.2).
+A server answers with Alerts of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, AlertCode, Role, SyncType
+from pysyncml.errors import NoSuchRoute
+from pysyncml.protocol.devinf import DevInf
+from pysyncml.protocol.messages import (
+    Alert,
+    Anchor,
+    Command,
+    Get,
+    Item,
+    Location,
+    Meta,
+    Put,
+    Results,
+)
+from pysyncml.protocol.session import Said, Sent
+from pysyncml.sync.large_objects import unpack
+from pysyncml.sync.pairing import find_uri, pair
+from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.room import Room
+
+
+def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    """Return what we say in the first stage, and whether it is all."""
+    session = parties.session
+    saids: list[Said] = []
+    if session.role is Role.CLIENT:
+        if not session.identified:
+            session.identified = True
+            saids = _introduction(parties, room)
+            if saids and not _routes_known(parties):
+                return saids, False
+        if not session.datastores:
+            _open_bindings(parties)
+    for binding in parties.bindings():
+        if binding.progress.alerted:
+            continue
+        said = _alert(binding)
+        if not room.take(said):
+            return saids, False
+        binding.progress.alerted = True
+        saids.append(said)
+    return saids, True
+
+
+# --- device information -----------------------------------------------------------------------
+
+
+def devinf_uri(version: str) -> str:
+    """Return the address of device information in protocol *version*: ``devinf12``."""
+    return f'devinf{version.replace(".", "")}'
+
+
+def _introduction(parties: Parties, room: Room) -> list[Said]:
+    """Tell who we are and ask the same, if either is not known yet."""
+    digest = parties.our_digest()
+    saids = []
+    uri = f'./{devinf_uri(parties.session.version)}'
+    meta = Meta(type=f'{TYPE_SYNCML_DEVICE_INFO}+xml')
+    if parties.peer.told != digest or parties.peer.stores is None:
+        item = Item(source=Location(uri), data=parties.our_devinf())
+        put = shortened(Said(Put(meta=meta, items=(item,)), Sent('Put', item=digest)), room)
+        saids.append(put)
+    if parties.peer.stores is None:
+        saids.append(Said(Get(meta=meta, items=(Item(target=Location(uri)),)), Sent('Get')))
+    for said in saids:
+        room.take(said)
+    return saids
+
+
+def shortened(said: Said, room: Room) -> Said:
+    """Return *said* with device information so short that a message has room for it.
+
+    What is missing then is not needed to synchronise: properties, names for people, further
+    content types.
+    """
+    command = said.command
+    for shorten in (_without_properties, _without_names, _without_further_types):
+        if room.measure(command) <= room.whole:
+            break
+        command = _rewritten(command, shorten)
+    return replace(said, command=command)
+
+
+def _rewritten(command: Command, shorten: object) -> Command:
+    assert isinstance(command, Put | Results) and callable(shorten)
+    items = tuple(
+        replace(item, data=shorten(item.data)) if isinstance(item.data, DevInf) else item
+        for item in command.items
+    )
+    return replace(command, items=items)
+
+
+def _without_properties(devinf: DevInf) -> DevInf:
+    stores = tuple(replace(s, capabilities=(), filters=(), filter_types=()) for s in devinf.stores)
+    return replace(devinf, stores=stores, extensions=())
+
+
+def _without_names(devinf: DevInf) -> DevInf:
+    return replace(devinf, stores=tuple(replace(s, display_name=None) for s in devinf.stores))
+
+
+def _without_further_types(devinf: DevInf) -> DevInf:
+    stores = tuple(
+        replace(s, content_types=tuple(t for t in s.content_types if t.preferred))
+        for s in devinf.stores
+    )
+    return replace(devinf, stores=stores)
+
+
+def _routes_known(parties: Parties) -> bool:
+    if parties.peer.stores is not None:
+        return True
+    return all(uri in parties.routes for uri in parties.stores)
+
+
+# --- datastores -------------------------------------------------------------------------------
+
+
+def _open_bindings(parties: Parties) -> None:
+    offers = parties.peer_offers()
+    ours = {uri: store.contentTypes for uri, store in parties.stores.items()}
+    free = {uri: types for uri, types in ours.items() if uri not in parties.routes}
+    routes = dict(pair(free, offers)) | parties.routes
+    for uri, store in parties.stores.items():
+        peer_uri = routes.get(uri)
+        if peer_uri is None and not offers:
+            peer_uri = uri  # a peer that tells nothing: the same name is as good a guess as any
+        if peer_uri is None:
+            continue
+        binding = parties.open(store, find_uri(peer_uri, offers) or peer_uri)
+        progress, record = binding.progress, binding.record
+        progress.mode = int(parties.mode)
+        first = record.last_sync is None
+        progress.slow = parties.mode.slow or first
+        if parties.mode is SyncType.SLOW_SYNC:
+            progress.mode = int(SyncType.TWO_WAY)
+        if may_go_on(binding):
+            go_on(binding)
+        record.our_anchor = record.our_anchor or new_anchor(parties, None)
+        parties.work.records.save(record)
+    if parties.stores and not parties.session.datastores:
+        names = ', '.join(f'"{uri}"' for uri in parties.stores)
+        raise NoSuchRoute(f'the server has nothing that goes with {names}')
+
+
+def new_anchor(parties: Parties, last: str | None) -> str:
+    """Return an anchor for now: milliseconds since 1970, always more than *last*."""
+    now = int(parties.work.now * 1000)
+    if last is not None and last.isdigit():
+        now = max(now, int(last) + 1)
+    return str(now)
+
+
+def _alert(binding: Binding) -> Said:
+    progress, record = binding.progress, binding.record
+    progress.our_last = record.our_anchor
+    progress.our_next = new_anchor(binding.parties, record.our_anchor)
+    code = binding.alert_code
+    if progress.resumed and binding.role is Role.CLIENT:
+        code = AlertCode.RESUME
+    anchor = Anchor(next=progress.our_next, last=progress.our_last)
+    meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
+    item = Item(target=Location(progress.peer_store), source=Location(progress.store), meta=meta)
+    return Said(Alert(code=code, items=(item,)), Sent('Alert', progress.store))
+
+
+# --- going on with a session that was broken off (OMA-DS-Protocol 1.2, §5.14) -------------------
+
+
+def may_go_on(binding: Binding) -> bool:
+    """Whether a client should ask to go on with the session that was broken off.
+
+    A two-way synchronisation goes on by itself: what was acknowledged is not sent again. It is
+    the ones that send everything that would begin anew.
+    """
+    state = binding.record.suspended
+    session = binding.parties.session
+    if state is None or session.version != '1.2':
+        return False
+    wanted = (binding.progress.mode, binding.progress.slow)
+    if wanted != (state['mode'], state['slow']) and wanted != (int(SyncType.TWO_WAY), False):
+        return False
+    return bool(state['agreed'])
+
+
+def go_on(binding: Binding) -> None:
+    """Take up the session that was broken off where it stood."""
+    state, progress = binding.record.suspended, binding.progress
+    assert state is not None
+    progress.mode, progress.slow = state['mode'], state['slow']
+    progress.number = state['number']
+    progress.resumed = True
+    parcel = state['parcel']
+    if parcel is not None:
+        progress.parcel = {**parcel, 'offset': parcel['acked'], 'resumed': True}
+
+
+def begin_anew(binding: Binding) -> None:
+    """Take back :func:`go_on`: the peer has forgotten the session that was broken off."""
+    progress = binding.progress
+    if progress.resumed:
+        unpack(binding)
+        progress.resumed = False
+        progress.number = binding.parties.session.number
+
+
+def note_progress(binding: Binding, *, agreed: bool = False) -> None:
+    """Remember where the session stands, in case it is broken off.
+
+    *agreed*: both sides have said that they will go on another time.
+    """
+    progress, record = binding.progress, binding.record
+    before = record.suspended or {}
+    record.suspended = {
+        'mode': progress.mode,
+        'slow': progress.slow,
+        'number': progress.number,
+        'peer_last': progress.peer_last,
+        'parcel': progress.parcel,
+        'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
+    }
+    binding.parties.work.records.save(record)
