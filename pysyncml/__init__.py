@@ -110,7 +110,17 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [*sorted(_HOME), '__version__', 'version', 'versionString']
 
-_MODULES = ('agents', 'cli', 'codec', 'constants', 'errors', 'merge', 'storage', 'testing')
+_MODULES = (
+    'agents',
+    'alerted',
+    'cli',
+    'codec',
+    'constants',
+    'errors',
+    'merge',
+    'storage',
+    'testing',
+)
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter, Session, Store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml.agents.base import Agent
@@ -19,6 +19,7 @@ from pysyncml.util import adict, newID
 
 if TYPE_CHECKING:
     from pysyncml.context import Context
+    from pysyncml.protocol.notification import Notification
     from pysyncml.transport import Transport
 
 from pysyncml.peer import (
@@ -350,12 +351,20 @@ class Adapter(Device):
 
     # --- synchronising ------------------------------------------------------------------------
 
-    def sync(self, mode: int | None = None, transport: Transport | None = None) -> dict[str, Stats]:
-        """Synchronise all datastores with the peer, as its client.
+    def sync(
+        self,
+        mode: int | Mapping[str, int] | None = None,
+        transport: Transport | None = None,
+        notification: Notification | None = None,
+    ) -> dict[str, Stats]:
+        """Synchronise datastores with the peer, as its client.
 
         Args:
-            mode: a :class:`~pysyncml.constants.SyncType`; two-way by default.
+            mode: a :class:`~pysyncml.constants.SyncType`; two-way by default. Or our URI → one,
+                where datastores that are not named stay out.
             transport: carries the messages; HTTP to the peer's URL by default.
+            notification: what the server has asked for the session with: it gives the session
+                its id and, without *mode*, says what to do. See :mod:`pysyncml.alerted`.
 
         Returns:
             What was done, by URI of our datastores.
@@ -366,13 +375,20 @@ class Adapter(Device):
             ProtocolError: the session could not go on. What was done so far holds.
             AuthError: the peer does not accept who we are.
         """
+        from pysyncml.alerted import kinds_of
         from pysyncml.conversation import converse
 
         if self.devinfo is None:
             raise InvalidAdapter('the adapter has no device information')
         if self.peer is None:
             raise InvalidAdapter('there is no server to synchronise with')
-        return converse(self, self.peer, SyncType(mode or SyncType.TWO_WAY), transport)
+        if mode is None and notification is not None:
+            mode = kinds_of(self, notification)
+        if isinstance(mode, Mapping):
+            kinds = {uri: SyncType(kind) for uri, kind in mode.items()}
+            return converse(self, self.peer, kinds, transport, notification)
+        kind = SyncType(mode or SyncType.TWO_WAY)
+        return converse(self, self.peer, kind, transport, notification)
 
     def handleRequest(
         self, session: Session | None, request: Any, response: Any

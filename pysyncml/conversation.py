@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.errors import (
@@ -22,6 +24,7 @@ from pysyncml.errors import (
 )
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Location, Message, Status
+from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
@@ -56,7 +59,11 @@ def limit_for(session: Session, inbound: Message | None) -> int:
 
 
 def converse(
-    adapter: Adapter, peer: Peer, mode: SyncType, transport: Transport | None
+    adapter: Adapter,
+    peer: Peer,
+    mode: SyncType | Mapping[str, SyncType],
+    transport: Transport | None,
+    notification: Notification | None = None,
 ) -> dict[str, Stats]:
     """Synchronise with *peer* as its client; see :meth:`Adapter.sync`."""
     if transport is None:
@@ -65,7 +72,8 @@ def converse(
         transport = HTTPTransport()
     adapter.suspended = False
     with adapter.context.work() as work:
-        session = _begin(adapter, peer, work)
+        session = _begin(adapter, peer, work, notification.session_id if notification else None)
+    session.unsaid = answers(notification) if notification else []
     inbound: Message | None = None
     idle = 0
     while True:
@@ -113,7 +121,7 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
         cred = auth.basic(record.username, password or '')
     session = Session(
         Role.CLIENT,
-        str(record.sessions),
+        session_id or str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
         encoding=adapter.context.codec,
@@ -122,11 +130,16 @@ def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
         max_obj_size=adapter.maxObjSize,
     )
     session.number = record.sessions
+    session.peer_max_msg_size = record.max_msg_size
     return session
 
 
 def _client_parties(
-    adapter: Adapter, peer: Peer, session: Session, work: UnitOfWork, mode: SyncType
+    adapter: Adapter,
+    peer: Peer,
+    session: Session,
+    work: UnitOfWork,
+    mode: SyncType | Mapping[str, SyncType],
 ) -> Parties:
     device = adapter.devinfo
     assert device is not None

@@ -39,6 +39,7 @@ FLOORS = {
     'sync': 3,
     'context': 4,
     'adapter': 4,
+    'alerted': 4,
     'peer': 4,
     'conversation': 4,
     'service': 4,
@@ -52,7 +53,9 @@ FLOORS = {
 # Imports between neighbours on one floor that are meant.
 SIDEWAYS = {
     ('context', 'adapter'),
+    ('adapter', 'alerted'),
     ('adapter', 'conversation'),
+    ('conversation', 'alerted'),
     ('adapter', 'peer'),
     ('context', 'peer'),
     ('adapter', 'service'),

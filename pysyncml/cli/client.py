@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pysyncml import errors
-from pysyncml.cli import options, passwords
+from pysyncml.cli import alert, options, passwords, signals
 from pysyncml.cli.report import (
     describeStats,
     exit_code_of,
@@ -16,11 +16,12 @@ from pysyncml.cli.report import (
     write_json,
     write_trouble,
 )
-from pysyncml.constants import NAMESPACE_AUTH_BASIC
+from pysyncml.constants import NAMESPACE_AUTH_BASIC, SyncType
 from pysyncml.util import plural
 
 if TYPE_CHECKING:
     from pysyncml.cli.engine import CommandLineSyncEngine
+    from pysyncml.protocol.notification import Notification
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -29,32 +30,64 @@ _Result = TypeVar('_Result')
 
 def run(engine: CommandLineSyncEngine) -> int:
     """Synchronise once; return the exit code."""
+    notification = alert.read(engine)
     login = _Login(engine)
-    mode = options.MODES[engine.options.mode]
     if engine.options.insecure:
         log.warning('--insecure: anybody on the way could pose as %s', printable(login.url))
     with engine.lock('client'):
         adapter = _guarded(engine, lambda: _adapter(engine, login))
-        if mode.wipes:
-            _show_losses(engine, adapter, login.url)
+        uri = engine.options.remoteUri
+        adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
+        wish = _Wish(engine, adapter, notification)
+        for kind in (SyncType.REFRESH_FROM_SERVER, SyncType.REFRESH_FROM_CLIENT):
+            stores = [adapter.stores[uri] for uri, wanted in wish.kinds.items() if wanted is kind]
+            if stores:
+                _show_losses(engine, stores, kind, login.url)
         with engine.work():
-            engine.fire('sync.start', adapter, mode)
+            engine.fire('sync.start', adapter, wish.kind)
         guard = adapter.mayDelete = _DeletionGuard(engine)
         try:
-            stats = _attempt(engine, adapter, login, mode)
+            stats = _attempt(engine, adapter, login, wish)
             if guard.question:
                 _tell(engine, stats)
             if guard.allowed():
-                stats = _attempt(engine, adapter, login, mode)
+                stats = _attempt(engine, adapter, login, wish)
         finally:
             engine.progress.close()
-        for row in stats.values():
-            row.mode = mode if row.mode is None else row.mode
+        for uri, row in stats.items():
+            row.mode = wish.kinds.get(uri, wish.kind) if row.mode is None else row.mode
         with engine.work():
             engine.fire('sync.term', adapter, stats)
         login.remember()
     _tell(engine, stats)
     return exit_code_of(stats)
+
+
+class _Wish:
+    """What to do: as the options say, or as the server has asked for.
+
+    ``kinds`` is our datastore's URI → the kind of synchronisation, ``kind`` what they have in
+    common: server alerted, where the server wants different ones.
+    """
+
+    def __init__(
+        self, engine: CommandLineSyncEngine, adapter: Any, notification: Notification | None
+    ) -> None:
+        self._notification = notification
+        self.kind = options.MODES[engine.options.mode]
+        self.kinds = dict.fromkeys(adapter.stores, self.kind)
+        if notification is not None:
+            self.kinds = alert.kinds_of(engine, adapter, notification)
+            asked = set(self.kinds.values())
+            self.kind = asked.pop() if len(asked) == 1 else SyncType.SERVER_ALERTED
+        self._alerted = notification is not None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what to ask of the adapter; one session only is the one asked for."""
+        if not self._alerted:
+            return {'mode': self.kind}
+        notification, self._notification = self._notification, None
+        return {'mode': self.kinds, 'notification': notification}
 
 
 class _Login:
@@ -144,26 +177,35 @@ def _adapter(engine: CommandLineSyncEngine, login: _Login) -> Any:
         return engine.makeAdapter(login.parts())
 
 
-def _attempt(engine: CommandLineSyncEngine, adapter: Any, login: _Login, mode: Any) -> Any:
+def _attempt(engine: CommandLineSyncEngine, adapter: Any, login: _Login, wish: _Wish) -> Any:
     try:
-        return _guarded(engine, lambda: _sync(engine, adapter, mode))
+        return _guarded(engine, lambda: _sync(engine, adapter, wish))
     except errors.InvalidCredentials:
         if not login.again():
             raise
         adapter.peer.password = login.password
-        return _guarded(engine, lambda: _sync(engine, adapter, mode))
+        return _guarded(engine, lambda: _sync(engine, adapter, wish))
 
 
-def _sync(engine: CommandLineSyncEngine, adapter: Any, mode: Any) -> Any:
-    uri = engine.options.remoteUri
-    adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
+def _sync(engine: CommandLineSyncEngine, adapter: Any, wish: _Wish) -> Any:
     adapter.allowDeletions = engine.options.allowDeletions
     adapter.onProgress = lambda sent, received: engine.progress('synchronising', sent + received)
     transport = engine.makeTransport()
+
+    def put_off() -> None:
+        adapter.suspend()
+        if not engine.options.quiet:
+            engine.progress.close()
+            print('Stopping after this message (Ctrl-C again: at once).', file=engine.stderr)
+
     try:
-        return adapter.sync(mode=mode, transport=transport)
+        with signals.put_off(put_off):
+            stats = adapter.sync(**wish.arguments(), transport=transport)
     finally:
         transport.close()
+    if adapter.suspended:
+        raise KeyboardInterrupt
+    return stats
 
 
 class _DeletionGuard:
@@ -214,17 +256,19 @@ def _yes(engine: CommandLineSyncEngine, question: str) -> bool:
     return passwords.on_terminal() and passwords.confirm(printable(question))
 
 
-def _show_losses(engine: CommandLineSyncEngine, adapter: Any, url: str) -> None:
+def _show_losses(
+    engine: CommandLineSyncEngine, stores: list[Any], kind: SyncType, url: str
+) -> None:
     """Say what a mode that replaces one side will replace; ask, if there is somebody to ask."""
     with engine.work():
-        here = sum(store.itemCount() for store in adapter.stores.values())
+        here = sum(store.itemCount() for store in stores)
     counted, where = plural(here, engine.itemNoun), printable(url)
-    if engine.options.mode == 'pull-over':
+    if kind is SyncType.REFRESH_FROM_SERVER:
         text = f'{counted} here will be replaced with what {where} has'
         text += '; what goes is kept in the trash.'
     else:
         with engine.work():
-            bound = [store.peer for store in adapter.stores.values()]
+            bound = [store.peer for store in stores]
             there = sum(store.binding.knownCount() for store in bound if store is not None)
         had = f' ({plural(there, engine.itemNoun)} the last time)' if there else ''
         text = f'Everything that {where} has{had} will be replaced with the {counted} from here.'

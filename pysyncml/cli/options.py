@@ -189,6 +189,9 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
         'sync (both ways, the default), full (compare everything), pull or push (one way), '
         'pull-over (replace all here), push-over (replace all there)'
     ))  # fmt: skip
+    add('--alerted', metavar='FILE', help=(
+        'do what the server asks for in the notification in FILE ("-": the standard input)'
+    ))  # fmt: skip
     add(
         '-r',
         '--remote',
@@ -294,6 +297,8 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
         fail('--username and --no-username do not go together')
     if options.server and 'mode' in said:
         fail('--mode is for clients, and this directory is served: say --client or --remote URL')
+    if options.alerted is not None:
+        _check_alerted(options, said, fail)
     lone = (options.describe, options.local, getattr(options, 'trash', False))
     if sum(map(bool, (*lone, getattr(options, 'restore', None)))) > 1:
         fail('--describe, --local, --trash and --restore are for one run each')
@@ -304,6 +309,17 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
         fail('--tls-key needs --tls-cert')
     for name in ('name', 'remoteUri', 'caFile', 'passwordFile', 'tlsCert', 'tlsKey', 'username'):
         setattr(options, name, getattr(options, name) or None)  # "" takes it back
+
+
+def _check_alerted(options: Any, said: frozenset[str], fail: Any) -> None:
+    if options.server:
+        fail('--alerted is for clients, and this directory is served: say --client or --remote URL')
+    if 'mode' in said:
+        fail('--alerted and --mode do not go together: the notification says what to do')
+    if options.describe or options.local or getattr(options, 'trash', False):
+        fail('--alerted synchronises: it does not go with --describe, --local or --trash')
+    if getattr(options, 'restore', None) is not None:
+        fail('--alerted and --restore are for one run each')
 
 
 def _login(options: Any, said: frozenset[str], saved: dict[str, Any]) -> None:

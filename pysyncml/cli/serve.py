@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.cli import passwords
 from pysyncml.cli.options import read_address
 from pysyncml.cli.report import exit_code_of, printable, session_line, stats_as_json, write_json
+from pysyncml.cli.signals import stoppable
 from pysyncml.constants import ExitCode
 from pysyncml.errors import UsageError
 from pysyncml.util import adict
@@ -29,7 +27,7 @@ def run(engine: CommandLineSyncEngine) -> int:
     """Serve until somebody says stop; return the exit code."""
     account = _account(engine)
     host = _host(engine, account)
-    with engine.lock('server'), _stoppable():
+    with engine.lock('server'), stoppable():
         server = _server(engine, host)
         server.start()
         try:
@@ -212,20 +210,3 @@ def _say(engine: CommandLineSyncEngine, text: str, fields: dict[str, Any]) -> No
     elif not engine.options.quiet:
         engine.stdout.write(text + '\n')
     engine.stdout.flush()
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let a polite kill end the server just as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread() or os.name != 'posix':
-        yield
-        return
-
-    def stop(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -146,7 +146,8 @@ class Parties:
         peer: the other device.
         device: what we say of ourselves.
         policy: who wins conflicts, where the datastore does not say.
-        mode: what a client asks for; two-way by default.
+        mode: what a client asks for: for all datastores, or by their URIs, where those that are
+            not named stay out; two-way by default.
         may_delete: asked with (how many, of how many) when a peer's deletions pass the limit.
         consent: whether our user has agreed to unusually many deletions.
         routes: our URI → the peer's, where the user fixed it.
@@ -164,7 +165,7 @@ class Parties:
         device: DeviceInfo,
         *,
         policy: Policy = Policy.KEEP_BOTH,
-        mode: SyncType | None = None,
+        mode: SyncType | Mapping[str, SyncType] | None = None,
         may_delete: Callable[[int, int], bool] | None = None,
         consent: bool = False,
         routes: Mapping[str, str] | None = None,
@@ -178,7 +179,9 @@ class Parties:
         self.peer = peer
         self.device = device
         self.policy = policy
-        self.mode = mode or SyncType.TWO_WAY
+        if mode is None or isinstance(mode, SyncType):
+            mode = dict.fromkeys(stores, mode or SyncType.TWO_WAY)
+        self.modes: Mapping[str, SyncType] = mode
         self.may_delete = may_delete or (lambda count, total: True)
         self.consent = consent
         self.routes = dict(routes or {})

@@ -133,6 +133,9 @@ def _open_bindings(parties: Parties) -> None:
     free = {uri: types for uri, types in ours.items() if uri not in parties.routes}
     routes = dict(pair(free, offers)) | parties.routes
     for uri, store in parties.stores.items():
+        mode = parties.modes.get(uri)
+        if mode is None:
+            continue
         peer_uri = routes.get(uri)
         if peer_uri is None and not offers:
             peer_uri = uri  # a peer that tells nothing: the same name is as good a guess as any
@@ -140,17 +143,17 @@ def _open_bindings(parties: Parties) -> None:
             continue
         binding = parties.open(store, find_uri(peer_uri, offers) or peer_uri)
         progress, record = binding.progress, binding.record
-        progress.mode = int(parties.mode)
+        progress.mode = int(mode)
         first = record.last_sync is None
-        progress.slow = parties.mode.slow or first
-        if parties.mode is SyncType.SLOW_SYNC:
+        progress.slow = mode.slow or first
+        if mode is SyncType.SLOW_SYNC:
             progress.mode = int(SyncType.TWO_WAY)
         if may_go_on(binding):
             go_on(binding)
         record.our_anchor = record.our_anchor or new_anchor(parties, None)
         parties.work.records.save(record)
     if parties.stores and not parties.session.datastores:
-        names = ', '.join(f'"{uri}"' for uri in parties.stores)
+        names = ', '.join(f'"{uri}"' for uri in parties.modes)
         raise NoSuchRoute(f'the server has nothing that goes with {names}')
 
 

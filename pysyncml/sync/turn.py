@@ -38,6 +38,8 @@ def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | Non
 def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
     session = parties.session
     replies = _listen(inbound, parties) if inbound is not None else []
+    if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
+        session.suspended = True  # there is no way to say so: we just go
     if _is_over(parties):
         if not session.aborted and not session.suspended:
             conclude(parties)
@@ -92,6 +94,9 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
             replies += apply(command, answered, parties)
     if session.busy == busy:
         session.busy = 0
+    if session.peer_max_msg_size != parties.peer.max_msg_size:
+        parties.peer.max_msg_size = session.peer_max_msg_size
+        parties.work.records.save(parties.peer)
     if stage <= Stage.SYNC < session.theirs and not session.suspended:
         for binding in parties.bindings():
             if binding.progress.live:
@@ -128,7 +133,7 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
     saids = _answers(replies, session, room)
     if session.busy:
         return session.send([*saids, session.alert(AlertCode.RESULT)], final=False)
-    if parties.suspend and session.role is Role.CLIENT and session.version == '1.2':
+    if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
         return session.send([*saids, session.alert(AlertCode.SUSPEND)], final=True)
     if session.suspended:

@@ -124,7 +124,7 @@ class FakeContext:
         return FakeAdapter(context=self, stores={}, peer=peer, **values)
 
     def RemoteAdapter(self, **values):
-        peer = adict(devID=values['url'], stores={}, **values)
+        peer = adict(devID=values['url'], stores={}, record=adict(), **values)
         self.peers[:] = [p for p in self.peers if p.url != peer.url] + [peer]
         return peer
 
