@@ -111,7 +111,7 @@ def _wait(session: Session) -> None:
     time.sleep(BUSY_PAUSE)
 
 
-def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Session:
+def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | None) -> Session:
     record = peer.record
     record.sessions += 1
     work.records.save(record)
