@@ -125,6 +125,7 @@ class Session:
         self.theirs = Stage.SETUP
         self.msg_id = 0  # the last message we sent
         self.peer_msg_id = ''  # the last message we received
+        self.introducing = False  # it was a package of its own for device information
         self.peer_max_msg_size: int | None = None
         self.peer_max_obj_size: int | None = None
         self.number = 0  # tells this session from all others of the same peer
@@ -171,8 +172,19 @@ class Session:
                 yield command, None
             else:
                 yield Refused(command=command, status=StatusCode.COMMAND_NOT_ALLOWED), None
-        if message.final:
+        self.introducing = self._is_introduction(message)
+        if message.final and not self.introducing:
             self._end_stage()
+
+    def _is_introduction(self, message: Message) -> bool:
+        """Whether device information comes in a package of its own, as some clients have it.
+
+        Its Final ends no stage, nor does that of the answer.
+        """
+        setting_up = self.role is Role.SERVER and self.theirs is Stage.SETUP
+        names = {command.name for command in message.commands}
+        told = bool(names & {'Put', 'Get'}) and names <= {'Put', 'Get', 'Results', 'Status'}
+        return message.final and setting_up and told and not self.datastores
 
     def _end_stage(self) -> None:
         """The peer has ended its package; some say so too often, which means nothing."""
@@ -254,7 +266,7 @@ class Session:
         self.msg_id += 1
         ids = _Counter()
         commands = tuple(self._number(said, ids) for said in saids)
-        if final:
+        if final and not self.introducing:
             self.ours = self.ours.following
         return Message(header=self._header(self.msg_id), commands=commands, final=final)
 

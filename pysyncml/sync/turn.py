@@ -139,6 +139,8 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
     if session.suspended:
         return session.send(saids, final=True)
     final = False
+    if session.introducing and not session.unsaid:
+        return session.send(saids, final=True)
     if not session.unsaid:
         if session.has_floor:
             while session.has_floor:

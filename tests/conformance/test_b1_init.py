@@ -77,6 +77,20 @@ def test_10_a_client_answers_what_a_server_asks(dialect):
     assert results.items[0].data.device.devID == 'C'
 
 
+def test_10_device_information_may_have_a_package_of_its_own(dialect):
+    """Some clients introduce themselves, say Final, and send their Alerts after that."""
+    client = Client(dialect.device('S', 'theirs'), dialect)
+    reply = client.say(client.put(), client.get())
+    assert statuses_of(reply, 'Put') == statuses_of(reply, 'Get') == [200]
+    assert len(commands_of(reply, Results)) == 1
+    assert reply.final
+    reply = client.say(client.alert(201))
+    assert statuses_of(reply, 'Alert') == [200]
+    assert [alert.code for alert in commands_of(reply, Alert)] == [201]
+    assert [url_of(change.items[0]) for change in client.send(add('1', 'ours'))] == ['theirs']
+    assert client.confirm().final
+
+
 def test_10_anything_else_is_not_found(dialect):
     client = Client(dialect.device('S'), dialect)
     put = changed(client.put(), items=(Item(source=Location('./other'), data=b'x'),))
