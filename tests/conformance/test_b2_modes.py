@@ -672,6 +672,21 @@ def test_45_a_deletion_against_a_change(dialect, policy, by, code, there, told):
 # --- what the server does not do ------------------------------------------------------------------
 
 
+def test_46_our_server_refuses_what_a_datastore_does_not_take_part_in(dialect):
+    server = dialect.device('S', 'x')
+    agent = BookmarkAgent()
+    agent.addItem(bookmark('y'))
+    some = server.context.Store(uri='some', agent=agent, syncTypes=[TWO_WAY, SLOW, PULL])
+    server.adapter.addStore(some)
+    client = Client(server, dialect)
+    client.peer_store = 'some'
+    for code, status in ((202, 406), (203, 406), (205, 406), (201, 200)):
+        client.new_session()
+        reply = client.say(client.put(), client.alert(code))
+        assert statuses_of(reply, 'Alert') == [status]
+    assert [url_of(c.items[0]) for c in client.send()] == ['y']
+
+
 def test_46_a_server_may_refuse_a_kind(dialect):
     server = Server(dialect)
     server.alerts = {202: (406, 0)}
