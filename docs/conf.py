@@ -16,7 +16,7 @@ copyright = author
 release = pysyncml.versionString
 version = '.'.join(release.split('.')[:2])
 
-extensions = ['sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'stage_table']
+extensions = ['sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'peer_table', 'stage_table']
 exclude_patterns = ['_build', '_ext']
 
 html_theme = 'alabaster'

@@ -263,6 +263,9 @@ class Adapter(Device):
         self.stores: dict[str, Store] = {}
         self.keepsHistory = True
         self.routes: dict[str, str] = {}  # our URI → the peer's, where it is fixed
+        #: How clients log in: ``basic``, ``md5`` (basic as well), ``md5-only`` or ``hmac``; by
+        #: default ``md5`` where accounts were set for it, else ``basic``.
+        self.auth: str | None = None
         self.allowDeletions = False  # whether our user has agreed to unusually many
         self.mayDelete: Callable[[int, int], bool] | None = None
         self.onProgress: Callable[[int, int], None] | None = None
@@ -408,7 +411,7 @@ class Adapter(Device):
 
         content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
         url = getattr(request, 'url', None)
-        reply = answer(self, content_type or '', request.body, url)
+        reply = answer(self, content_type or '', request.body, url, request.headers)
         response.contentType, response.body = reply.content_type, reply.body
         response.status = reply.status
         if session is not None:

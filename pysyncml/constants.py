@@ -252,6 +252,7 @@ NAMESPACE_METINF = 'syncml:metinf'
 NAMESPACE_DEVINF = 'syncml:devinf'
 NAMESPACE_AUTH_BASIC = 'syncml:auth-basic'
 NAMESPACE_AUTH_MD5 = 'syncml:auth-md5'
+NAMESPACE_AUTH_MAC = 'syncml:auth-MAC'
 NAMESPACE_FILTER_CGI = 'syncml:filtertype-cgi'
 
 URI_DEVINFO_1_0 = 'devinf10'

@@ -144,16 +144,22 @@ class Context:
 
     # --- accounts -----------------------------------------------------------------------------
 
-    def setAccounts(self, accounts: Mapping[str, str]) -> None:
+    def setAccounts(self, accounts: Mapping[str, str], md5: bool = False) -> None:
         """Let in these users of a server, name to password, and nobody else.
 
         Only salted scrypt hashes are stored. Without users everybody may come in.
+
+        Args:
+            accounts: name to password.
+            md5: whether they may also log in by MD5 or HMAC (see :attr:`Adapter.auth`). For that
+                an unsalted MD5 hash has to be stored as well: whoever gets hold of it can log in.
         """
-        from pysyncml.protocol.auth import hash_password
+        from pysyncml.protocol.auth import hash_password, md5_secret
 
         hashed = {name: hash_password(password) for name, password in accounts.items()}
+        secrets = {name: md5_secret(name, password) for name, password in accounts.items()}
         with self.inWork() as work:
-            work.set_accounts(hashed)
+            work.set_accounts(hashed, secrets if md5 else None)
 
     # --- for programs that look into requests -------------------------------------------------
 

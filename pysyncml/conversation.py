@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
-from pysyncml.constants import AlertCode, Policy, Role, SyncType
+from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import (
     CodecError,
     HTTPStatus,
@@ -22,8 +23,8 @@ from pysyncml.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from pysyncml.protocol import auth
-from pysyncml.protocol.messages import Alert, Location, Message, Status
+from pysyncml.negotiation import BeginAgain, Negotiation
+from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
@@ -48,9 +49,6 @@ RETRIES = (0.5, 2.0, 5.0)
 #: Seconds to wait before a server that is busy is asked again, and how often it is asked.
 BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 
-#: How often a server is asked for the next message that has nothing to say.
-PATIENCE = 10
-
 
 def limit_for(session: Session, inbound: Message | None) -> int:
     """Return how many bytes our next message may have."""
@@ -71,11 +69,28 @@ def converse(
 
         transport = HTTPTransport()
     adapter.suspended = False
+    negotiation = Negotiation(adapter, peer)
+    while True:
+        try:
+            return _converse(adapter, peer, mode, transport, notification, negotiation)
+        except BeginAgain:
+            log.info('beginning again, with SyncML %s', negotiation.version)
+
+
+def _converse(
+    adapter: Adapter,
+    peer: Peer,
+    mode: SyncType | Mapping[str, SyncType],
+    transport: Transport,
+    notification: Notification | None,
+    negotiation: Negotiation,
+) -> dict[str, Stats]:
     with adapter.context.work() as work:
         session = _begin(adapter, peer, work, notification.session_id if notification else None)
+    negotiation.begin(session)
     session.unsaid = answers(notification) if notification else []
+    post = partial(_exchange, peer, session, transport)
     inbound: Message | None = None
-    idle = 0
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
@@ -86,23 +101,7 @@ def converse(
             return stats_of(session)
         if session.busy:
             _wait(session)
-        elif _is_idle(message) and (inbound is None or _is_idle(inbound)):
-            idle += 1
-        else:
-            idle = 0
-        if idle > PATIENCE:
-            raise RemoteProtocolError('the server does not go on: it has nothing more to say')
-        inbound = _exchange(adapter, peer, session, message, transport)
-
-
-def _is_idle(message: Message) -> bool:
-    """Whether a message says nothing new, and is not the last one of its package."""
-    idle = all(
-        isinstance(command, Status)
-        or (isinstance(command, Alert) and command.code == AlertCode.NEXT_MESSAGE)
-        for command in message.commands
-    )
-    return idle and not message.final
+        inbound = negotiation.exchange(session, message, post)
 
 
 def _wait(session: Session) -> None:
@@ -111,21 +110,17 @@ def _wait(session: Session) -> None:
     time.sleep(BUSY_PAUSE)
 
 
-def _begin(adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | None) -> Session:
+def _begin(
+    adapter: Adapter, peer: Peer, work: UnitOfWork, session_id: str | None = None
+) -> Session:
     record = peer.record
     record.sessions += 1
     work.records.save(record)
-    cred = None
-    password = getattr(peer, 'password', None)
-    if record.username:
-        cred = auth.basic(record.username, password or '')
     session = Session(
         Role.CLIENT,
         session_id or str(record.sessions),
         local=Location(adapter.devID, adapter.name),
         remote=Location(peer.url or ''),
-        encoding=adapter.context.codec,
-        cred=cred,
         max_msg_size=adapter.maxMsgSize,
         max_obj_size=adapter.maxObjSize,
     )
@@ -164,12 +159,15 @@ def _client_parties(
 
 
 def _exchange(
-    adapter: Adapter, peer: Peer, session: Session, message: Message, transport: Transport
+    peer: Peer,
+    session: Session,
+    transport: Transport,
+    message: Message,
+    headers_of: Callable[[bytes], dict[str, str]],
 ) -> Message:
     content_type, body = encode(message, session.encoding)
-    request = Request(
-        url=session.resp_uri or peer.url or '', headers={'content-type': content_type}, body=body
-    )
+    headers = {'content-type': content_type, **headers_of(body)}
+    request = Request(url=session.resp_uri or peer.url or '', headers=headers, body=body)
     for delay in (*RETRIES, None):
         try:
             response = transport.exchange(request)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pysyncml import codec
+from pysyncml.codec.grammar import VERSIONS
 from pysyncml.constants import ItemState, Role, SyncType
+from pysyncml.errors import InvalidAdapter
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
@@ -160,9 +163,18 @@ class RemoteAdapter(Peer):
     Args:
         context: the environment.
         url: the address to which messages are POSTed.
-        auth: ``syncml:auth-basic``, or ``None`` to choose by what the server asks for.
+        auth: ``syncml:auth-basic`` or ``syncml:auth-md5`` to begin with; by default what the
+            server asked for the last time, else basic if nobody can listen on the way.
         username: the user to log in as.
         password: goes with *username*; it is used and never stored.
+        encoding: ``xml`` or ``wbxml`` to begin with; by default what worked the last time,
+            else the one of *context*.
+        version: ``1.0``, ``1.1`` or ``1.2``, and no other; by default what worked the last time,
+            else the newest that the server knows.
+
+    Raises:
+        UnknownCodec: there is no such *encoding*.
+        InvalidAdapter: there is no such *version*.
     """
 
     def __init__(
@@ -172,7 +184,13 @@ class RemoteAdapter(Peer):
         auth: str | None = None,
         username: str | None = None,
         password: str | None = None,
+        encoding: str | None = None,
+        version: str | None = None,
     ) -> None:
+        if encoding is not None:
+            codec.get(encoding)
+        if version not in (None, *VERSIONS):
+            raise InvalidAdapter(f'there is no SyncML {version}, only {", ".join(VERSIONS)}')
         with context.inWork() as work:
             record = work.records.first(
                 DeviceRecord, owner=context.owner, role=Role.SERVER.value, url=url
@@ -183,10 +201,15 @@ class RemoteAdapter(Peer):
                 url=url,
                 created=work.now,
             )
-            record.auth, record.username = auth, username
+            if auth is not None or record.username != username:
+                record.auth, record.peer_nonce = auth, None
+            record.username = username
+            record.encoding = encoding or record.encoding
+            record.version = version or record.version
             work.records.save(record)
         super().__init__(context, record)
         self.password = password
+        self.version = version
 
 
 def describe_store(store: Any, stream: TextIO) -> None:

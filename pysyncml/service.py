@@ -10,32 +10,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pysyncml.codec import decode, encode
-from pysyncml.constants import Role, StatusCode
+from pysyncml.codec import decode, encode, recognise
+from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
-    InvalidCredentials,
-    MissingCredentials,
     RemoteProtocolError,
     SyncmlError,
+    UnknownAuthType,
 )
-from pysyncml.protocol import auth
-from pysyncml.protocol.messages import (
-    Alert,
-    Get,
-    Header,
-    Item,
-    Location,
-    Message,
-    Meta,
-    Put,
-    Status,
-)
+from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.session import Said, Sent, Session
+from pysyncml.protocol.stages import Stage
 from pysyncml.state.records import DeviceRecord, SessionRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
@@ -45,16 +34,12 @@ if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
 from pysyncml.conversation import limit_for, stats_of
+from pysyncml.login import TOKEN, Doorkeeper, check_version, refusal
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
-
-#: What stands before the secret part of the address that a session is given.
-_TOKEN = 'session='
-
-_VERSIONS = ('1.2',)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +53,16 @@ class Answer:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def answer(adapter: Adapter, content_type: str, body: bytes, url: str | None = None) -> Answer:
+def answer(
+    adapter: Adapter,
+    content_type: str,
+    body: bytes,
+    url: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Answer one message of a client. Nothing passes: every failure has its answer.
+
+    It is written as the message was, and in its version.
 
     Args:
         adapter: the local device.
@@ -78,27 +71,35 @@ def answer(adapter: Adapter, content_type: str, body: bytes, url: str | None = N
         url: the address it was sent to, if that is known: a client that has logged in is given
             one of its own (RespURI), and needs no credentials there. Without, it must send them
             with every message.
+        headers: those of HTTP; only ``x-syncml-hmac`` matters.
     """
     try:
+        encoding = recognise(content_type, body).name
         message = decode(content_type, body)
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
+    door = Doorkeeper(adapter.auth, message, body, url, headers or {})
+    sender = message.header.source.uri
     try:
         ended: list[Any] = []
         with adapter.context.work() as work:
-            reply = _Server(adapter, work, message, body, url, ended).answer()
+            reply = _Server(adapter, work, message, encoding, body, door, ended).answer()
         for peer, stats, how in ended:
             adapter.tellEnd(peer, stats, how)
         return reply
     except AuthError as error:
-        return _encoded(_refusal(message, int(error.status), challenge=True))
+        text = str(error) if isinstance(error, UnknownAuthType) else ''
+        refused = refusal(message, int(error.status), text, chal=door.challenge, every=True)
     except SyncmlError as error:
-        log.warning('a message of %s was refused: %s', message.header.source.uri, error)
-        return _encoded(_refusal(message, int(error.status), str(error)))
+        log.warning('a message of %s was refused: %s', sender, error)
+        refused = refusal(message, int(error.status), str(error))
     except Exception:
-        log.exception('a message of %s could not be answered', message.header.source.uri)
+        log.exception('a message of %s could not be answered', sender)
         text = 'the server has failed; its log says more'
-        return _encoded(_refusal(message, StatusCode.COMMAND_FAILED, text))
+        refused = refusal(message, StatusCode.COMMAND_FAILED, text)
+    door.spend(adapter.context)
+    content_type, body = encode(refused, encoding)
+    return Answer(body, content_type)
 
 
 class _Server:
@@ -109,26 +110,23 @@ class _Server:
         adapter: Adapter,
         work: UnitOfWork,
         message: Message,
+        encoding: str,
         body: bytes,
-        url: str | None,
+        door: Doorkeeper,
         ended: list[Any],
     ) -> None:
         self.adapter = adapter
         self.work = work
         self.message = message
         self.header = message.header
+        self.encoding = encoding
         self.digest = hashlib.sha256(body).hexdigest()
-        self.url = url
-        self.token = ''
+        self.door = door
         self.ended = ended
 
     def answer(self) -> Answer:
         header = self.header
-        if header.version not in _VERSIONS:
-            raise RemoteProtocolError(
-                ', '.join(f'SyncML/{version}' for version in _VERSIONS),
-                StatusCode.PROTOCOL_VERSION_NOT_SUPPORTED,
-            )
+        check_version(header)
         peer = self.work.records.first(
             DeviceRecord,
             owner=self.adapter.context.owner,
@@ -141,45 +139,15 @@ class _Server:
         mine = row is not None and row.session_id == header.session_id
         if row is not None and mine and row.request == self.digest and row.answer is not None:
             return Answer(row.answer, row.content_type or '')
-        user = self._authenticate(row if mine and header.msg_id != '1' else None)
+        goes_on = mine and header.msg_id != '1'
+        user = self.door.admit(self.work, peer, row if goes_on else None)
         if peer is None:
             peer = self._new_peer()
         session, row = self._session(peer, row)
         session.authenticated = True
+        session.encoding = self.encoding
+        self.door.note(self.work, peer, session)
         return self._reply(peer, session, row, user)
-
-    # --- who is there -------------------------------------------------------------------------
-
-    def _authenticate(self, row: SessionRecord | None) -> str | None:
-        """Return the user's name, ``None`` where everybody may come in.
-
-        Raises:
-            AuthError: the credentials are missing or wrong; never said which part of them.
-        """
-        accounts = self.work.accounts()
-        if not accounts:
-            return None
-        self.token = secrets.token_urlsafe(24)
-        if row is not None and row.state.get('token'):
-            self.token = row.state['token']
-        if self.header.cred is None:
-            user = row.state.get('user') if row is not None else None
-            if user in accounts and self._is_own_url():
-                return str(user)
-            raise MissingCredentials('no credentials')
-        found = auth.read_basic(self.header.cred)
-        name, password = found if found is not None else ('', '')
-        # an unknown user costs as much time as a wrong password
-        known = accounts.get(name, '')
-        hashed = known or next(iter(accounts.values()))
-        if auth.check_password(password, hashed) and known:
-            return name
-        raise InvalidCredentials('wrong credentials')
-
-    def _is_own_url(self) -> bool:
-        """Whether the message came to the address that only this session was told."""
-        found = (self.url or '').rpartition(_TOKEN)[2]
-        return hmac.compare_digest(found.encode(), self.token.encode())
 
     def _new_peer(self) -> DeviceRecord:
         return self.work.records.save(
@@ -200,7 +168,10 @@ class _Server:
         if row is not None and row.session_id == header.session_id and header.msg_id != '1':
             session = Session.restore(row.state['session'])
             session.unsaid = _read(row.state.get('unsaid'))
-            if not _follows(header.msg_id, session.peer_msg_id) or session.done:
+            follows = _follows(header.msg_id, session.peer_msg_id) and not session.done
+            if self.door.proof and self._asks() and not (follows and session.theirs is Stage.SETUP):
+                return self._open(peer, row)  # another session of this id, after a challenge
+            if not follows:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             return session, row
         begins = any(isinstance(c, Alert | Put | Get) for c in self.message.commands)
@@ -211,13 +182,17 @@ class _Server:
             )
         return self._open(peer, row)
 
+    def _asks(self) -> bool:
+        """Whether the message asks for a synchronisation."""
+        codes = [c.code for c in self.message.commands if isinstance(c, Alert)]
+        return any(SyncType.of_alert(code) or code == AlertCode.RESUME for code in codes)
+
     def _open(self, peer: DeviceRecord, row: SessionRecord | None) -> tuple[Session, SessionRecord]:
         header = self.header
         if row is not None:
             self._abandon(peer, row)
         self.adapter.dropSessions(self.work.now - SESSION_AGE)
         peer.sessions += 1
-        peer.name = header.source.name or peer.name
         self.work.records.save(peer)
         session = Session(
             Role.SERVER,
@@ -229,10 +204,11 @@ class _Server:
             max_obj_size=self.adapter.maxObjSize,
         )
         session.number = peer.sessions
-        if self.token:
-            session.trusted = self.url is not None
+        token = self.door.token
+        if token:
+            session.trusted = self.door.url is not None
             target = header.target.uri
-            session.resp_uri = f'{target}{"&" if "?" in target else "?"}{_TOKEN}{self.token}'
+            session.resp_uri = f'{target}{"&" if "?" in target else "?"}{TOKEN}{token}'
         if self.adapter.onSession is not None:
             self.adapter.onSession()
         assert peer.id is not None
@@ -270,7 +246,7 @@ class _Server:
             'session': session.snapshot(),
             'unsaid': _written(session),
             'user': user,
-            'token': self.token,
+            'token': self.door.token,
         }
         row.request, row.answer, row.content_type = self.digest, body, content_type
         row.updated = self.work.now
@@ -312,49 +288,3 @@ def _follows(msg_id: str, last: str) -> bool:
     if msg_id.isdigit() and last.isdigit():
         return int(msg_id) > int(last)
     return not hmac.compare_digest(msg_id, last)
-
-
-def _encoded(message: Message) -> Answer:
-    content_type, body = encode(message, 'xml')
-    return Answer(body, content_type)
-
-
-def _refusal(message: Message, code: int, text: str = '', *, challenge: bool = False) -> Message:
-    """Return the answer that refuses all of *message*, with nothing done.
-
-    Every command gets the Status too (OMA-DS-Protocol 1.2, §5.4).
-    """
-    header = message.header
-    chal = auth.basic_challenge() if challenge else None
-    refs: list[tuple[str, str]] = [('0', 'SyncHdr')]
-    if challenge:
-        refs += [
-            (command.cmd_id, command.name)
-            for command in message.walk()
-            if not isinstance(command, Status) and not command.no_resp
-        ]
-    note = (Item(data=text.encode()),) if text else ()
-    statuses = tuple(
-        Status(
-            cmd_id=str(number),
-            msg_ref=header.msg_id,
-            cmd_ref=ref,
-            cmd=name,
-            target_refs=(header.target.uri,) if ref == '0' else (),
-            source_refs=(header.source.uri,) if ref == '0' else (),
-            chal=chal,
-            code=code,
-            items=note if ref == '0' else (),
-        )
-        for number, (ref, name) in enumerate(refs, 1)
-    )
-    reply = Header(
-        version=header.version if header.version in _VERSIONS else _VERSIONS[0],
-        dtd_version=header.version if header.version in _VERSIONS else _VERSIONS[0],
-        session_id=header.session_id,
-        msg_id=header.msg_id,
-        target=Location(header.source.uri),
-        source=Location(header.target.uri),
-        meta=Meta(max_msg_size=None),
-    )
-    return Message(header=reply, commands=statuses, final=True)

@@ -100,7 +100,9 @@ class TestDevice:
 
     def handle(self, request: Request) -> Response:
         """Answer a message, as a server."""
-        reply = answer(self.adapter, request.content_type, request.body, request.url)
+        reply = answer(
+            self.adapter, request.content_type, request.body, request.url, request.headers
+        )
         return Response(reply.body, reply.content_type, reply.status)
 
     def sync(

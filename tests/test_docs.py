@@ -15,6 +15,7 @@ import pytest
 from pysyncml.cli.hooks import HOOKS
 from pysyncml.cli.options import MODES, POLICIES
 from pysyncml.constants import ExitCode, Role
+from pysyncml.protocol.quirks import KNOWN_PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
@@ -107,14 +108,17 @@ def test_the_commands_in_the_readme_are_in_the_makefile():
 # --- what is drawn from the code --------------------------------------------------------------
 
 
-@pytest.fixture(scope='module')
-def drawing():
+def extension(name):
     pytest.importorskip('docutils')
-    path = DOCS / '_ext' / 'stage_table.py'
-    spec = importlib.util.spec_from_file_location('stage_table', path)
+    spec = importlib.util.spec_from_file_location(name, DOCS / '_ext' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='module')
+def drawing():
+    return extension('stage_table')
 
 
 def test_the_drawing_of_a_session_is_the_specification_s(drawing):
@@ -125,6 +129,20 @@ def test_the_drawing_of_a_session_is_the_specification_s(drawing):
     ]
     assert drawing.diagram().count('\n') == 7
     assert [row[0] for row in drawing.table_rows()] == ['SETUP', 'SYNC', 'MAP', 'DONE']
+
+
+def test_the_page_of_known_peers_shows_every_row_and_every_habit():
+    rows = extension('peer_table').table_rows()
+    assert [(name, why) for name, _, why, _ in rows] == [(p.name, p.reason) for p in KNOWN_PEERS]
+    by_name = {name: (signs, habits) for name, signs, _, habits in rows}
+    signs, habits = by_name['pysyncml 0.2 and earlier']
+    assert signs == 'manufacturer ``pysyncml``, version ``0\\.``'
+    assert 'Alert 508 → 200' in habits
+    assert by_name['ZYB'][1] == 'not ``steady_anchors``'
+    assert by_name['pysyncml'][1] == 'none'
+    page = read('docs/peers.rst')
+    assert '.. peer-table::' in page
+    assert '.. autoclass:: pysyncml.protocol.quirks.Quirks' in page
 
 
 # --- examples ---------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ FLOORS = {
     'alerted': 4,
     'peer': 4,
     'conversation': 4,
+    'negotiation': 4,
+    'login': 4,
     'service': 4,
     'surface': 4,
     '': 5,
@@ -60,6 +62,8 @@ SIDEWAYS = {
     ('context', 'peer'),
     ('adapter', 'service'),
     ('service', 'conversation'),
+    ('service', 'login'),
+    ('conversation', 'negotiation'),
     ('cli', ''),
     ('testing', ''),
 }

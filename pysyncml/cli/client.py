@@ -16,7 +16,7 @@ from pysyncml.cli.report import (
     write_json,
     write_trouble,
 )
-from pysyncml.constants import NAMESPACE_AUTH_BASIC, SyncType
+from pysyncml.constants import SyncType
 from pysyncml.util import plural
 
 if TYPE_CHECKING:
@@ -165,11 +165,18 @@ class _Login:
 
 
 def join_peer(
-    context: Any, adapter: Any, url: str, username: str | None, password: str | None
+    context: Any,
+    adapter: Any,
+    url: str,
+    username: str | None,
+    password: str | None,
+    *,
+    encoding: str | None = None,
 ) -> None:
     """Make the server at *url* the peer of *adapter*, be it known from before or new."""
-    auth = NAMESPACE_AUTH_BASIC if username is not None else None
-    adapter.peer = context.RemoteAdapter(url=url, auth=auth, username=username, password=password)
+    adapter.peer = context.RemoteAdapter(
+        url=url, username=username, password=password, encoding=encoding
+    )
 
 
 def _adapter(engine: CommandLineSyncEngine, login: _Login) -> Any:

@@ -370,7 +370,7 @@ class CommandLineSyncEngine(HookHost):
         if login is not None:
             from pysyncml.cli.client import join_peer
 
-            join_peer(self.context, adapter, *login)
+            join_peer(self.context, adapter, *login, encoding=self.options.encoding)
         if adapter.peer is not None:
             self.fire('adapter.create.peer', self.context, adapter, adapter.peer)
         elif not self.readonly:

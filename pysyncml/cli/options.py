@@ -207,6 +207,13 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
         help='the datastore of the server to use (remembered; "" lets the program choose again)',
     )
     add(
+        '--encoding',
+        choices=['xml', 'wbxml'],
+        metavar='ENCODING',
+        help='what to write messages in, xml or wbxml (remembered for this server; by default'
+        ' what it took the last time)',
+    )
+    add(
         '--client',
         dest='server',
         action='store_false',

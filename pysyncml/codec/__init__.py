@@ -23,7 +23,17 @@ from pysyncml.constants import CODEC_WBXML, CODEC_XML
 from pysyncml.errors import UnknownCodec
 from pysyncml.protocol.messages import Command, Message
 
-__all__ = ['Codec', 'Node', 'cost', 'decode', 'encode', 'get', 'names', 'register']
+__all__ = [
+    'Codec',
+    'Node',
+    'cost',
+    'decode',
+    'encode',
+    'get',
+    'names',
+    'recognise',
+    'register',
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,23 +122,33 @@ def cost(command: Command, name: str = CODEC_XML, *, version: str = VERSIONS[-1]
     return len(codec.write_element(tree.from_command(command, dialect), dialect.version))
 
 
-def decode(content_type: str | None, data: bytes) -> Message:
-    """Return the message that *data* are.
+def recognise(content_type: str | None, data: bytes) -> Codec:
+    """Return the codec that *data* are written in: an answer should be written by the same.
 
     What the bytes look like counts more than *content_type*, which peers often get wrong
     (parameters such as ``charset`` are allowed).
 
     Raises:
         UnknownCodec: neither type nor bytes are of a codec that is known.
-        CodecError: the bytes are no SyncML message.
     """
-    kind, charset = _media_type(content_type or '')
+    kind, _ = _media_type(content_type or '')
     said = next((c for c in _codecs.values() if kind in c.content_types), None)
     looks = next((c for c in _codecs.values() if c.sniff(data)), None)
-    codec = said if said is looks or not looks else looks
+    codec = looks or said
     if codec is None:
         raise UnknownCodec(f'this is not SyncML (content type {kind or "missing"!s:.60})')
-    return tree.to_message(codec.read(data, charset))
+    return codec
+
+
+def decode(content_type: str | None, data: bytes) -> Message:
+    """Return the message that *data* are; see :func:`recognise` for what *content_type* does.
+
+    Raises:
+        UnknownCodec: neither type nor bytes are of a codec that is known.
+        CodecError: the bytes are no SyncML message.
+    """
+    codec = recognise(content_type, data)
+    return tree.to_message(codec.read(data, _media_type(content_type or '')[1]))
 
 
 def _media_type(content_type: str) -> tuple[str, str | None]:

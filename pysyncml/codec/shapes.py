@@ -84,6 +84,8 @@ _DEVICE_FLAGS = (
     ('large_objects', 'largeObjects'),
     ('number_of_changes', 'numberOfChanges'),
 )
+# Each store gets those of the shared capabilities that are about it. Phones have a few dozen.
+_MAX_SHARED = 100_000
 
 
 def _make_devinf(values: Values) -> DevInf:
@@ -92,6 +94,8 @@ def _make_devinf(values: Values) -> DevInf:
     stores = values.get('stores', ())
     device['hierarchicalSync'] = any(store.hierarchical_sync for store in stores)
     shared = [each for several in values.get('capabilities', ()) for each in several]
+    if len(shared) * len(stores) > _MAX_SHARED:
+        raise CodecError('the device information is too complex: too many content types')
     if shared:
         stores = tuple(_with_capabilities(store, shared) for store in stores)
     return DevInf(

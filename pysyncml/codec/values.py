@@ -12,6 +12,9 @@ from pysyncml.codec.node import Node
 #: (XML 1.0 §2.2, §2.11).
 UNSAFE = re.compile('[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
+#: The same without CR, which a numeric reference can write in a value.
+CONTROL = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+
 
 def text(node: Node) -> str:
     """Return the text of an element; blanks around it are never part of the value."""
@@ -19,7 +22,7 @@ def text(node: Node) -> str:
     if content is None:
         return ''
     if isinstance(content, bytes):
-        content = UNSAFE.sub('\ufffd', content.decode('utf-8', 'replace').strip())
+        content = CONTROL.sub('\ufffd', content.decode('utf-8', 'replace'))
     return content.strip()
 
 
@@ -57,8 +60,13 @@ def nonce(node: Node) -> bytes:
 def credentials(node: Node) -> str:
     """Return the text of credentials; a digest that was sent as bare bytes becomes base64."""
     content = node.text
-    if isinstance(content, bytes) and safe_text(content) is None:
-        return base64_text(content)
+    if isinstance(content, bytes):
+        try:
+            bare = CONTROL.search(content.decode('utf-8'))
+        except UnicodeDecodeError:
+            return base64_text(content)
+        if bare:
+            return base64_text(content)
     return text(node)
 
 

@@ -11,11 +11,11 @@ tags, device information as tags of the message itself.
 
 from __future__ import annotations
 
-import re
 from xml.sax.saxutils import escape
 
 from pysyncml.codec.grammar import DATA_PARTS
 from pysyncml.codec.node import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Node
+from pysyncml.codec.values import CONTROL
 from pysyncml.codec.vocabulary import Page, canonical
 from pysyncml.codec.wbxml_tokens import (
     ATTRIBUTES,
@@ -42,8 +42,6 @@ from pysyncml.codec.wbxml_tokens import (
 )
 from pysyncml.errors import CodecError
 
-# What XML has no way to write, CR apart: text with it could not go on in another codec.
-_CONTROL = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _DEVINF = 0x0A  # the tag DevInf in its own vocabulary; in the Data of an item it is nothing else
 _BYTES = ('Data', 'NextNonce')  # the elements that keep the bytes that were sent
 
@@ -98,8 +96,8 @@ class _Reader:
         self._charset = 'utf-8'
         self._table = b''
         self._strings: dict[int, str | bytes] = {}
-        # Honest elements take three bytes on average at least, and unfold few strings many times.
-        self._left = min(MAX_ELEMENTS, 1000 + len(data) // 3)
+        # Honest elements take three bytes on average, and strings are not unfolded many times.
+        self._left = min(MAX_ELEMENTS, 20_000 + len(data) // 3)
         self._unfold = (1 << 20) + 8 * len(data)
         # Where we are: the element that is open, those around it, its text so far.
         self._node = Node('')
@@ -211,7 +209,7 @@ class _Reader:
         node = self._node
         if not node.children:
             self._settle_text(node)
-        elif node.name == 'Data' and not any(c.name in DATA_PARTS for c in node.children):
+        elif node.name == 'Data' and self._is_markup(node):
             # Some peers send an object as elements instead of as text (Format xml).
             node.text, node.children = ''.join(map(_markup, node.children)), []
         self._pieces.clear()
@@ -219,6 +217,11 @@ class _Reader:
             self._inline = 0
             self._settle_page()
         self._node = self._stack.pop()
+
+    def _is_markup(self, data: Node) -> bool:
+        """Return whether *data* hold elements of their own; those in others belong to these."""
+        known = any(child.name in DATA_PARTS for child in data.children)
+        return not known and all(node.name != 'Data' for node in self._stack)
 
     def _piece(self, token: int) -> None:
         """Read a piece of text, or what stands in its place and says nothing."""
@@ -263,7 +266,7 @@ class _Reader:
             text = b''.join(p if isinstance(p, bytes) else p.encode() for p in pieces)
             text = text if node.name in _BYTES else _decoded(text, 'utf-8')
         if isinstance(text, str) and not text.isprintable():
-            text = _CONTROL.sub('\ufffd', text)
+            text = CONTROL.sub('\ufffd', text)
         node.text = text
         pieces.clear()
 

@@ -170,7 +170,7 @@ class _Reader:
                 raise _RepairableError(what, _REPAIRS[error.code]) from None
             raise CodecError(what) from None
         except (LookupError, ValueError) as error:
-            raise CodecError(f'not XML: {error}') from None
+            raise CodecError(f'not XML: {error!s:.100}') from None
         finally:
             del self._parser  # it knows this reader: do not leave a cycle around a large tree
         return self._root.children[0]

@@ -1,7 +1,12 @@
 """Credentials and challenges as pure functions (OMA-DS-DataSyncRep 1.2, Cred and Chal).
 
-``syncml:auth-basic`` is ``b64(user ":" password)``. Passwords are never kept: a server keeps
-:func:`hash_password`, a salted scrypt hash, and compares in constant time.
+``syncml:auth-basic`` is ``b64(user ":" password)``. A server keeps :func:`hash_password`, a salted
+scrypt hash, and compares in constant time.
+
+``syncml:auth-md5`` is ``b64(H(b64(H(user ":" password)) ":" nonce))``, where H is MD5 and the nonce
+is what the other side has sent, decoded; ``syncml:auth-MAC`` does much the same with the bytes of
+a message, in a header of HTTP (OMA-SyncML-RepPro 1.1.2, §4). To check either of them a server needs
+:func:`md5_secret`, which is as good as the password to whoever gets hold of it.
 """
 
 from __future__ import annotations
@@ -10,8 +15,10 @@ import base64
 import hashlib
 import hmac
 import os
+import re
+import secrets
 
-from pysyncml.constants import NAMESPACE_AUTH_BASIC
+from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MAC, NAMESPACE_AUTH_MD5
 from pysyncml.errors import UnknownAuthType, UnknownFormatType
 from pysyncml.protocol.messages import Chal, Cred
 
@@ -20,8 +27,8 @@ _SCRYPT = {'n': 2**14, 'r': 8, 'p': 1}
 
 def basic(username: str, password: str) -> Cred:
     """Return basic credentials; both texts travel as UTF-8."""
-    token = base64.b64encode(f'{username}:{password}'.encode()).decode('ascii')
-    return Cred(data=token, type=NAMESPACE_AUTH_BASIC, format='b64')
+    token = f'{username}:{password}'.encode()
+    return Cred(data=_b64(token), type=NAMESPACE_AUTH_BASIC, format='b64')
 
 
 def basic_challenge() -> Chal:
@@ -48,6 +55,109 @@ def read_basic(cred: Cred) -> tuple[str, str] | None:
         return None
     name, colon, password = text.partition(':')
     return (name, password) if colon else None
+
+
+# --- digests ------------------------------------------------------------------------------------
+
+
+def md5_secret(username: str, password: str) -> str:
+    """Return ``b64(H(user ":" password))``, all that is needed to check or to make a digest."""
+    return _b64(_md5(f'{username}:{password}'.encode()))
+
+
+def md5_digest(secret: str, nonce: bytes) -> bytes:
+    """Return the 16 bytes of the digest of SyncML 1.1 and 1.2, from :func:`md5_secret`."""
+    return _md5(secret.encode() + b':' + nonce)
+
+
+def md5(username: str, password: str, nonce: bytes, version: str = '1.2') -> Cred:
+    """Return a digest as credentials, by the formula of the protocol *version*."""
+    if version == '1.0':
+        digest = _md5(f'{username}:{password}:'.encode() + nonce)
+    else:
+        digest = md5_digest(md5_secret(username, password), nonce)
+    return Cred(data=_b64(digest), type=NAMESPACE_AUTH_MD5, format='b64')
+
+
+def read_md5(cred: Cred) -> bytes | None:
+    """Return the 16 bytes of a digest, sent as base64 or bare; ``None`` if they are garbled."""
+    bare = cred.data.encode()
+    if len(bare) == 16:
+        return bare
+    try:
+        digest = base64.b64decode(cred.data.strip(), validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == 16 else None
+
+
+def md5_challenge(nonce: bytes) -> Chal:
+    """Return the demand for a digest with *nonce*."""
+    return Chal(type=NAMESPACE_AUTH_MD5, format='b64', next_nonce=nonce)
+
+
+def new_nonce() -> bytes:
+    """Return 16 random bytes in hexadecimal: some peers cannot take every byte in a nonce."""
+    return secrets.token_hex(16).encode()
+
+
+# --- the authentication of whole messages -------------------------------------------------------
+
+#: The header of HTTP that goes with ``syncml:auth-MAC``.
+MAC_HEADER = 'x-syncml-hmac'
+
+
+def mac(secret: str, nonce: bytes, body: bytes) -> str:
+    """Return the authentication code of a message, base64, from :func:`md5_secret`.
+
+    *body* are the bytes of the message as they travel. (It is not the HMAC of RFC 2104.)
+    """
+    return _b64(_md5(secret.encode() + b':' + nonce + b':' + _b64(_md5(body)).encode()))
+
+
+def mac_header(username: str, code: str) -> str:
+    """Return the value of :data:`MAC_HEADER` for the authentication *code* of a message."""
+    quoted = username.replace('\\', '\\\\').replace('"', '\\"')
+    # a header of HTTP carries Latin-1, so other letters go as the bytes of their UTF-8
+    name = quoted.encode().decode('latin-1')
+    return f'algorithm=MD5, username="{name}", mac={code}'
+
+
+def read_mac_header(value: str) -> tuple[str, str] | None:
+    """Return (user name, code) from the value of :data:`MAC_HEADER`; ``None`` if garbled."""
+    found = {}
+    for part in _MAC_PART.finditer(value):
+        text = part['plain']
+        if text is None:
+            text = re.sub(r'\\(.)', r'\1', part['quoted'])
+        found[part['name'].lower()] = text
+    if found.get('algorithm', 'MD5').upper() != 'MD5' or not found.keys() >= {'username', 'mac'}:
+        return None
+    try:
+        return found['username'].encode('latin-1').decode(), found['mac']
+    except ValueError:
+        return found['username'], found['mac']
+
+
+_MAC_PART = re.compile(
+    r'(?P<name>[A-Za-z]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))'
+)
+
+
+def mac_challenge(nonce: bytes) -> Chal:
+    """Return the demand for the authentication of messages with *nonce*."""
+    return Chal(type=NAMESPACE_AUTH_MAC, format='b64', next_nonce=nonce)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode('ascii')
+
+
+# --- what a server keeps ------------------------------------------------------------------------
 
 
 def hash_password(password: str) -> str:

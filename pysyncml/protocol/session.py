@@ -17,6 +17,7 @@ from pysyncml.constants import AlertCode, Role, StatusCode
 from pysyncml.errors import LocalProtocolError, RemoteProtocolError
 from pysyncml.protocol.messages import (
     Alert,
+    Chal,
     Command,
     Cred,
     Header,
@@ -27,6 +28,7 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
+from pysyncml.protocol.quirks import Quirks
 from pysyncml.protocol.stages import Stage, has_floor, is_legal
 
 
@@ -118,6 +120,8 @@ class Session:
         self.version = version
         self.encoding = encoding  # the name of the codec
         self.cred = cred
+        self.user_name: str | None = None  # goes with digests, which do not tell it
+        self.challenge: Chal | None = None  # goes with our next Status for a header
         self.max_msg_size = max_msg_size
         self.max_obj_size = max_obj_size
         self.resp_uri: str | None = None
@@ -125,15 +129,17 @@ class Session:
         self.theirs = Stage.SETUP
         self.msg_id = 0  # the last message we sent
         self.peer_msg_id = ''  # the last message we received
-        self.introducing = False  # it was a package of its own for device information
         self.peer_max_msg_size: int | None = None
         self.peer_max_obj_size: int | None = None
         self.number = 0  # tells this session from all others of the same peer
         self.authenticated = False
         self.trusted = True  # a server: later messages need no credentials
         self.identified = False  # we have sent our device information
+        self.introducing = False  # the peer has sent its own, in a package before the first
+        self.quirks = Quirks()  # what is different with this peer
         self.aborted = 0
         self.suspended = False  # one side has asked to go on another time
+        self.idle = 0  # how many messages in a row had nothing to say
         self.busy = 0  # how often the server has put us off
         self.unsaid: list[Said] = []  # answers that had no room in our last message
         self.awaiting: dict[str, Sent] = {}
@@ -177,14 +183,14 @@ class Session:
             self._end_stage()
 
     def _is_introduction(self, message: Message) -> bool:
-        """Whether device information comes in a package of its own, as some clients have it.
+        """Whether a client has ended a package of its own that is about device information.
 
-        Its Final ends no stage, nor does that of the answer.
+        Some have one before the first; it counts as none.
         """
-        setting_up = self.role is Role.SERVER and self.theirs is Stage.SETUP
-        names = {command.name for command in message.commands}
-        told = bool(names & {'Put', 'Get'}) and names <= {'Put', 'Get', 'Results', 'Status'}
-        return message.final and setting_up and told and not self.datastores
+        if self.role is Role.CLIENT or self.theirs is not Stage.SETUP or not message.final:
+            return False
+        said = {command.name for command in message.commands}
+        return 'Put' in said and said <= {'Put', 'Get', 'Status', 'Results'}
 
     def _end_stage(self) -> None:
         """The peer has ended its package; some say so too often, which means nothing."""
@@ -223,7 +229,8 @@ class Session:
 
         *target* and *source* are the addresses the Status repeats.
         """
-        if command.no_resp:
+        answer = self.quirks.status(command.name, code)
+        if command.no_resp or answer is None:
             return []
         status = Status(
             msg_ref=self.peer_msg_id,
@@ -231,7 +238,7 @@ class Session:
             cmd=command.name,
             target_refs=(target,) if target is not None else (),
             source_refs=(source,) if source is not None else (),
-            code=code,
+            code=answer,
             items=items,
         )
         return [Said(status)]
@@ -270,8 +277,29 @@ class Session:
             self.ours = self.ours.following
         return Message(header=self._header(self.msg_id), commands=commands, final=final)
 
-    def _number(self, said: Said, ids: _Counter, *, nested: bool = False) -> Command:
-        if not nested and not is_legal(self.role, self.ours, said.command.name):
+    def repeat(self, message: Message, inbound: Message) -> Message:
+        """Return what *message*, our last one, says, as a new message.
+
+        *inbound* has asked for credentials instead of answering; its header gets its Status
+        first (OMA-DS-Protocol 1.2, §5.4).
+        """
+        saids = [self.status_of_header(inbound, StatusCode.OK)]
+        saids += [self._again(command, message.header.msg_id) for command in message.commands]
+        self.resp_uri = (self.role is Role.CLIENT and inbound.header.resp_uri) or self.resp_uri
+        self.msg_id += 1
+        ids = _Counter()
+        # what was legal then need not be so at the stage it has led to
+        commands = tuple(self._number(said, ids, checked=True) for said in saids)
+        return Message(header=self._header(self.msg_id), commands=commands, final=message.final)
+
+    def _again(self, command: Command, msg_id: str) -> Said:
+        """Return *command* of the message *msg_id* as something that is still to be said."""
+        sent = self.awaiting.pop(f'{msg_id}/{command.cmd_id}', None)
+        children = command.commands if isinstance(command, Sync) else ()
+        return Said(command, sent, tuple(self._again(child, msg_id) for child in children))
+
+    def _number(self, said: Said, ids: _Counter, *, checked: bool = False) -> Command:
+        if not checked and not is_legal(self.role, self.ours, said.command.name):
             raise LocalProtocolError(
                 f'a {self.role.value} may not say {said.command.name} at stage {self.ours.name}'
             )
@@ -279,12 +307,13 @@ class Session:
         if said.sent is not None:
             self.awaiting[f'{self.msg_id}/{cmd_id}'] = said.sent
         if isinstance(said.command, Sync):
-            children = tuple(self._number(child, ids, nested=True) for child in said.children)
+            children = tuple(self._number(child, ids, checked=True) for child in said.children)
             return replace(said.command, cmd_id=cmd_id, commands=children)
         return replace(said.command, cmd_id=cmd_id)
 
     def _header(self, msg_id: int) -> Header:
         meta = None
+        name = None if self.authenticated else self.user_name
         if self.max_msg_size or self.max_obj_size:
             meta = Meta(max_msg_size=self.max_msg_size, max_obj_size=self.max_obj_size)
         return Header(
@@ -293,7 +322,7 @@ class Session:
             session_id=self.session_id,
             msg_id=str(msg_id),
             target=self.remote,
-            source=self.local,
+            source=self.local if name is None else replace(self.local, name=name),
             resp_uri=self.resp_uri if self.role is Role.SERVER else None,
             cred=None if self.authenticated else self.cred,
             meta=meta,
@@ -337,7 +366,8 @@ class Session:
             remote=Location(*state['remote']),
         )
         for name in _PLAIN:
-            setattr(session, name, state[name])
+            if name in state:  # an older version of the program did not know all of them
+                setattr(session, name, state[name])
         session.ours, session.theirs = Stage(state['ours']), Stage(state['theirs'])
         session.awaiting = {key: Sent(*values) for key, values in state['awaiting'].items()}
         session.datastores = {values['store']: Progress(**values) for values in state['datastores']}
@@ -381,4 +411,5 @@ _PLAIN = (
     'identified',
     'aborted',
     'suspended',
+    'idle',
 )

@@ -244,12 +244,25 @@ class UnitOfWork:
         rows = self.connection.execute(select(account.c.username, account.c.password_hash))
         return {row.username: row.password_hash for row in rows}
 
-    def set_accounts(self, accounts: dict[str, str]) -> None:
-        """Let in these users, name to hashed password, and nobody else."""
+    def md5_secrets(self) -> dict[str, str]:
+        """Return what it takes to check the digests of the users who may send some."""
+        account = self.tables.account
+        query = select(account.c.username, account.c.md5_secret)
+        rows = self.connection.execute(query.where(account.c.md5_secret.is_not(None)))
+        return {row.username: row.md5_secret for row in rows}
+
+    def set_accounts(
+        self, accounts: dict[str, str], md5_secrets: dict[str, str] | None = None
+    ) -> None:
+        """Let in these users, name to hashed password, and nobody else.
+
+        *md5_secrets* are of those who may log in by MD5 (:func:`.protocol.auth.md5_secret`).
+        """
         account = self.tables.account
         self.connection.execute(account.delete())
         for username, hashed in accounts.items():
-            values = {'username': username, 'password_hash': hashed}
+            secret = (md5_secrets or {}).get(username)
+            values = {'username': username, 'password_hash': hashed, 'md5_secret': secret}
             self.connection.execute(account.insert().values(**values))
 
 

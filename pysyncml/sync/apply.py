@@ -138,7 +138,7 @@ def _stop_sending(parties: Parties, item: Item) -> None:
 
 def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     """Take part in what a client asks for, as its server; *kind* ``None``: to go on."""
-    name = find_uri(item.target_uri or '', parties.stores)
+    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
     if name is None:
         return StatusCode.NOT_FOUND
     store = parties.stores[name]
@@ -198,6 +198,7 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
         return StatusCode.FORBIDDEN
     progress.mode = int(theirs)
     strange = record.last_sync is not None and progress.peer_last != record.peer_anchor
+    strange = strange and binding.parties.session.quirks.steady_anchors
     if strange and not progress.slow and not theirs.wipes:
         progress.slow = True
         return StatusCode.REFRESH_REQUIRED

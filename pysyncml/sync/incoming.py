@@ -169,6 +169,7 @@ class _Incoming:
         if meta is not None and meta.format == 'b64':
             raise InvalidContent('the data are not valid base64')
         ctype = (meta.type if meta else None) or self._default_type()
+        data = self.binding.parties.session.quirks.as_utf8(data, ctype)
         return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
 
     def _default_type(self) -> str:

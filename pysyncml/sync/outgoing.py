@@ -87,13 +87,13 @@ def _changes(parties: Parties, room: Room) -> tuple[list[Said], bool]:
 
 def _sync(binding: Binding, room: Room) -> Said | None:
     """Return the Sync with the next changes; ``None`` if there is no room for any."""
-    progress = binding.progress
-    count = None if progress.opened else _begin(binding)
+    progress, quirks = binding.progress, binding.parties.session.quirks
+    consent = binding.parties.consent and not quirks.plain_sync
     command = Sync(
         target=Location(progress.peer_store),
         source=Location(progress.store),
-        meta=Meta(emi=(CONSENT,)) if binding.parties.consent else None,
-        number_of_changes=count if binding.parties.peer_counts else None,
+        meta=Meta(emi=(CONSENT,)) if consent else None,
+        number_of_changes=_count(binding),
     )
     size = room.measure(command)
     said = Said(command, Sent('Sync', progress.store))
@@ -105,19 +105,25 @@ def _sync(binding: Binding, room: Room) -> Said | None:
     children = tuple(_children(binding, room, room.whole - size))
     if not children and progress.opened and not progress.exhausted:
         return None
+    if progress.exhausted and command.number_of_changes is not None:
+        command = replace(command, number_of_changes=len(children))  # some could not be sent
     progress.opened = True
-    return replace(said, children=children)
+    return replace(said, command=command, children=children)
 
 
-def _begin(binding: Binding) -> int | None:
-    """Set the cursor before the first change; return how many there are."""
+def _count(binding: Binding) -> int | None:
+    """Set the cursor before the first change; return how many there are, if the peer asks."""
     progress = binding.progress
+    if progress.opened:
+        return None
     slow = _sends_all(binding)
     if slow:
         _register_unknown(binding)
         progress.cursor = 0
     else:
         progress.cursor = binding.record.cursor
+    if not binding.parties.peer_counts:
+        return None
     if not binding.we_send:
         return 0
     client = binding.role is Role.CLIENT
@@ -171,7 +177,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             said = None
             if pending.item_id not in progress.withheld:
                 said = _command(binding, pending)
-            if said is None or not _is_welcome(binding, said):
+            full = progress.full and said is not None and isinstance(said.command, Add)
+            if said is None or full or not _is_welcome(binding, said):
                 progress.cursor = pending.seq
                 continue
             size = _size(said)
@@ -237,7 +244,8 @@ def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
 
 def _answerable(binding: Binding) -> float:
     """Return how many commands can be answered in one message that is not too large for us."""
-    limit = binding.parties.session.max_msg_size
+    session = binding.parties.session
+    limit = None if session.quirks.single_message else session.max_msg_size
     return inf if limit is None else max(1, (limit - 2 * _OVERHEAD) // _STATUS_SIZE - 4)
 
 
@@ -331,11 +339,9 @@ def _size(said: Said) -> int:
 
 
 def _is_welcome(binding: Binding, said: Said) -> bool:
-    """Return whether the peer takes this item; a line for people if it never will."""
+    """Return whether the peer takes an item of this size; a line for people if not."""
     limit = binding.parties.session.peer_max_obj_size
     command = said.command
-    if binding.progress.full and isinstance(command, Add):
-        return False  # it comes when there is room again
     data = command.items[0].data if isinstance(command, ItemsCommand) else None
     if not limit or not isinstance(data, bytes) or len(data) <= limit:
         return True

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pysyncml.agents.base import Agent
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Progress, Session
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.knowledge import Knowledge
@@ -190,6 +191,7 @@ class Parties:
         self.objects = objects or ObjectCache()
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
+        self._heed_quirks()
 
     # --- bindings -----------------------------------------------------------------------------
 
@@ -286,6 +288,12 @@ class Parties:
         self.peer.devinf = devinf.device.values()
         self.peer.stores = [_store_values(store) for store in devinf.stores]
         self.work.records.save(self.peer)
+        self._heed_quirks()
+
+    def _heed_quirks(self) -> None:
+        values = self.peer.devinf
+        device = DeviceInfo(**values) if values else None
+        self.session.quirks = quirks_of(device, self.peer.dev_id)
 
     def peer_types(self, uri: str) -> list[ContentTypeInfo]:
         """Return the content types the peer has announced for its datastore *uri*."""

@@ -28,6 +28,8 @@ class Room:
     def __init__(self, session: Session, limit: int) -> None:
         self._encoding = session.encoding
         self._version = session.version
+        #: Whether device information must be short, however much room there is.
+        self.brief = session.quirks.brief
         envelope = len(encode(session.envelope(), session.encoding)[1])
         asking = self.measure(session.alert(AlertCode.NEXT_MESSAGE).command)
         self.left = limit - envelope - asking

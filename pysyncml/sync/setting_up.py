@@ -38,7 +38,8 @@ def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
         if not session.identified:
             session.identified = True
             saids = _introduction(parties, room)
-            if saids and not _routes_known(parties):
+            alone = session.quirks.separate_introduction or not _routes_known(parties)
+            if saids and alone:
                 return saids, False
         if not session.datastores:
             _open_bindings(parties)
@@ -85,6 +86,8 @@ def shortened(said: Said, room: Room) -> Said:
     content types.
     """
     command = said.command
+    if room.brief:
+        command = _rewritten(command, _without_properties)
     for shorten in (_without_properties, _without_names, _without_further_types):
         if room.measure(command) <= room.whole:
             break
@@ -189,7 +192,7 @@ def may_go_on(binding: Binding) -> bool:
     """
     state = binding.record.suspended
     session = binding.parties.session
-    if state is None or session.version != '1.2':
+    if state is None or session.version != '1.2' or not session.quirks.resumes:
         return False
     wanted = (binding.progress.mode, binding.progress.slow)
     if wanted != (state['mode'], state['slow']) and wanted != (int(SyncType.TWO_WAY), False):

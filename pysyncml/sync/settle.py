@@ -76,13 +76,14 @@ def _header(status: Status, parties: Parties) -> None:
             raise InvalidCredentials('the server does not accept this user name and password')
         case StatusCode.RETRY_LATER:
             session.aborted = status.code
-            raise RefusedError(_explain(status))
+            raise RefusedError(explain(status))
         case code if code >= 300:
             session.aborted = code
-            raise RemoteProtocolError(_explain(status), code)
+            raise RemoteProtocolError(explain(status), code)
 
 
-def _explain(status: Status) -> str:
+def explain(status: Status) -> str:
+    """Return why the other side has ended the session, by its Status for a header."""
     text = f'the other side ended the session with status {status.code}'
     if status.code == StatusCode.RETRY_LATER:
         text = 'the server does not synchronise now'

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pysyncml.constants import AlertCode, Role, StatusCode
-from pysyncml.protocol.messages import Message, Results, Status
+from pysyncml.errors import RemoteProtocolError
+from pysyncml.protocol.messages import Alert, Message, Results, Status
 from pysyncml.protocol.session import Said, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
@@ -13,6 +16,9 @@ from pysyncml.sync.outgoing import outgoing, pairs
 from pysyncml.sync.parties import Parties
 from pysyncml.sync.room import Room
 from pysyncml.sync.setting_up import note_progress, shortened
+
+#: How often both sides may say nothing but that they wait.
+_PATIENCE = 20
 
 
 def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
@@ -45,10 +51,28 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
             conclude(parties)
             session.theirs = session.ours = Stage.DONE
         return None
-    message = _speak(replies, parties, Room(session, limit))
+    quiet = inbound is not None and inbound.header.no_resp
+    loud = [said for said in replies if not quiet or not isinstance(said.command, Status)]
+    saids, final = _speak(loud, parties, Room(session, limit))
+    _watch(session, inbound, saids)
+    # a body may not be empty: who wants no Status still gets the one for its header then
+    message = session.send(saids or replies[:1], final=final)
     if session.ours is session.theirs is Stage.DONE:
         conclude(parties)
     return message
+
+
+def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> None:
+    """End a session in which both sides only ask each other to go on."""
+    told = [*(inbound.commands if inbound is not None else ()), *(said.command for said in saids)]
+    idle = all(
+        isinstance(command, Status)
+        or (isinstance(command, Alert) and command.code == AlertCode.NEXT_MESSAGE)
+        for command in told
+    )
+    session.idle = session.idle + 1 if idle and inbound is not None and not inbound.final else 0
+    if session.idle > _PATIENCE:
+        raise RemoteProtocolError('the other side does not go on')
 
 
 def _is_over(parties: Parties) -> bool:
@@ -84,7 +108,7 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
     code = StatusCode.OK
     if session.role is Role.SERVER and inbound.header.cred is not None and session.trusted:
         code = StatusCode.AUTHENTICATION_ACCEPTED
-    replies = [session.status_of_header(inbound, code)]
+    replies = [session.status_of_header(inbound, code, chal=session.challenge)]
     stage, busy = session.theirs, session.busy
     _prefetch_awaited(parties)
     for command, answered in session.receive(inbound):
@@ -102,16 +126,7 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
             if binding.progress.live:
                 replies += give_up(binding)
                 sweep(binding)
-    return _unasked(replies, session) if inbound.header.no_resp else replies
-
-
-def _unasked(replies: list[Said], session: Session) -> list[Said]:
-    """Return what is said also to a peer that wants no Status.
-
-    When there is nothing else to say, that is the Status for its header: no body is empty.
-    """
-    rest = [said for said in replies if not isinstance(said.command, Status)]
-    return rest or (replies[:1] if session.theirs is Stage.DONE else [])
+    return replies
 
 
 def _prefetch_awaited(parties: Parties) -> None:
@@ -128,33 +143,30 @@ def _prefetch_awaited(parties: Parties) -> None:
 # --- speaking ---------------------------------------------------------------------------------
 
 
-def _speak(replies: list[Said], parties: Parties, room: Room) -> Message:
+def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said], bool]:
+    """Return what we say, and whether it ends our package."""
     session = parties.session
     saids = _answers(replies, session, room)
     if session.busy:
-        return session.send([*saids, session.alert(AlertCode.RESULT)], final=False)
+        return [*saids, session.alert(AlertCode.RESULT)], False
     if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
-        return session.send([*saids, session.alert(AlertCode.SUSPEND)], final=True)
+        return [*saids, session.alert(AlertCode.SUSPEND)], True
     if session.suspended:
-        return session.send(saids, final=True)
-    final = False
+        return saids, True
     if session.introducing and not session.unsaid:
-        return session.send(saids, final=True)
-    if not session.unsaid:
-        if session.has_floor:
-            while session.has_floor:
-                commands, final = outgoing(parties, room)
-                saids += commands
-                if not final or not session.has_floor_after:
-                    break
-                session.ours = session.ours.following
-            return session.send(saids, final=final)
-        if session.role is Role.CLIENT and session.ours is Stage.MAP:
+        return saids, True
+    if session.unsaid or not session.has_floor:
+        if session.role is Role.CLIENT and session.ours is Stage.MAP and not session.unsaid:
             saids += pairs(parties, room)[0]
-    if not session.has_floor:
-        saids.append(session.alert(AlertCode.NEXT_MESSAGE))
-    return session.send(saids, final=False)
+        going_on = [] if session.has_floor else [session.alert(AlertCode.NEXT_MESSAGE)]
+        return [*saids, *going_on], False
+    while True:
+        commands, final = outgoing(parties, room)
+        saids += commands
+        if not final or not session.has_floor_after:
+            return saids, final
+        session.ours = session.ours.following
 
 
 def _answers(replies: list[Said], session: Session, room: Room) -> list[Said]:

@@ -620,3 +620,19 @@ def test_the_public_names():
         assert getattr(pysyncml.cli, name) is not None
     with pytest.raises(AttributeError):
         pysyncml.cli.nothing
+
+
+# --- how the server is spoken to ------------------------------------------------------------------
+
+
+def test_the_encoding_is_handed_on_when_it_is_said(folder):
+    # what holds without it is kept with the server, not here
+    for argv, expected in (
+        (['-r', URL, '--encoding', 'wbxml'], 'wbxml'),
+        ([], None),
+        (['--encoding', 'xml'], 'xml'),
+    ):
+        program, code, _, _ = go(*argv, folder, script=[done()])
+        assert code == 0
+        assert program.context.calls[0]['peer']['encoding'] == expected
+    assert 'encoding' not in state(folder)

@@ -183,7 +183,7 @@ items = st.builds(
     more_data=st.booleans(),
 )
 some_items = several(items, 3)
-device_items = several(st.builds(Item, source=st.none() | places, data=devices), 1)
+device_items = st.builds(Item, source=st.none() | places, data=devices).map(lambda item: (item,))
 creds = st.none() | st.builds(Cred, data=text, type=maybe, format=maybe)
 ids = st.integers(1, 999).map(str)
 flags = st.booleans()
@@ -297,7 +297,8 @@ searches = st.builds(
     meta=maybe_meta,
     data=text,
 )
-commands = nested | syncs | statuses | results | puts | searches
+kinds = [changes, alerts, executing, maps, gets, nested, syncs, statuses, results, puts, searches]
+commands = st.sampled_from(kinds).flatmap(lambda kind: kind)  # all of them equally often
 
 
 def message(version, more, commands, final) -> Message:
@@ -322,7 +323,7 @@ def messages(versions=VERSIONS):
         lambda *parts: fitting(message(*parts), parts[0]),
         st.sampled_from(versions),
         more,
-        several(commands, 3),
+        st.lists(commands, min_size=1, max_size=4).map(tuple),
         flags,
     )
 

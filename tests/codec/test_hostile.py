@@ -110,3 +110,21 @@ def test_an_entity_bomb_in_embedded_text_stays_text():
     bomb = '<!DOCTYPE DevInf [<!ENTITY e "x">]><DevInf><DevID>&e;</DevID></DevInf>'
     (put,) = read(f'<Put><Item><Data><![CDATA[{bomb}]]></Data></Item></Put>').commands
     assert put.items[0].data == bomb.encode()
+
+
+def test_capabilities_of_many_stores():
+    store = '<DataStore><Rx><CTType>t</CTType></Rx></DataStore>'
+    flat = '<CTCap><CTType>t</CTType><PropName>a</PropName></CTCap>'
+    for many, fits in ((20, True), (400, False)):
+        body = f'<Put><Item><Data><DevInf>{store * many}{flat * many}</DevInf></Data></Item></Put>'
+        if fits:
+            assert len(read(body).commands[0].items[0].data.stores[0].capabilities) == many
+        else:
+            with pytest.raises(CodecError, match='too complex'):
+                read(body)
+
+
+def test_a_very_long_name_of_a_charset():
+    with pytest.raises(CodecError) as caught:
+        decode(TYPE, b'<?xml version="1.0" encoding="' + b'UT' * 1000 + b'"?><SyncML/>')
+    assert len(str(caught.value)) < 200

@@ -15,6 +15,12 @@ def databases() -> Iterator[None]:
     yield
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is busy is asked again at once."""
+    monkeypatch.setattr('pysyncml.conversation.BUSY_PAUSE', 0.0)
+
+
 @pytest.fixture(params=DIALECTS, ids=str)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """The encoding and the version of SyncML in which a scenario is played."""

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 import pysyncml
-from pysyncml import alerted, codec
+from pysyncml import alerted
 from pysyncml.alerted import Notification, NotifiedSync
 from pysyncml.constants import AlertCode, SyncType
 from pysyncml.errors import AuthError, NoSuchRoute, RefusedError
@@ -209,7 +209,6 @@ def test_75_credentials_in_the_form_of_1_1(server, client):
         alerted.check(client.adapter, wrong)
 
 
-@pytest.mark.skipif('wbxml' not in codec.names(), reason='this build reads no WBXML')
 def test_75_a_recorded_notification_of_1_1_in_wbxml():
     found = alerted.read_notification('application/vnd.syncml+wbxml', SAMPLE_1_1)
     assert (found.version, found.session_id, found.server_id) == ('1.1', '1', 'srv')

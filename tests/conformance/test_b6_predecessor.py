@@ -62,7 +62,17 @@ def test_an_old_client_logs_in():
         client.sync_with(server)
 
 
-@pytest.mark.parametrize('policy', [Policy.CLIENT_WINS, Policy.SERVER_WINS])
+def test_an_old_client_gets_all_changes_in_one_message():
+    server = XML.device('S', *(f's{n:03} {"x" * 500}' for n in range(300)), maxMsgSize=20_000)
+    client = OldClient('old')
+    for n in range(300):
+        client.add(f'c{n:03} {"x" * 500}')
+    client.sync_with(server)
+    assert client.contents == contents(server)
+    assert len(client.contents) == 600
+
+
+@pytest.mark.parametrize('policy', [Policy.CLIENT_WINS, Policy.SERVER_WINS, Policy.KEEP_BOTH])
 def test_an_old_client_understands_how_a_conflict_was_settled(policy):
     server, client = XML.device('S', 'x', policy=policy), OldClient('old')
     client.sync_with(server)
@@ -90,6 +100,17 @@ def test_an_old_client_that_begins_anew(served):
     again.sync_with(server)
     assert again.contents == contents(server)
     assert len(again.contents) == 3
+
+
+def test_an_old_client_whose_anchor_is_not_ours(served):
+    """It would give up at 508: it is told 200, and in our Alert that all items are needed."""
+    server, client = served
+    client.our_anchor = '1'
+    client.edit('ours', 'changed')
+    client.sync_with(server)
+    assert client.contents == contents(server)
+    assert ('ours', 'changed') in contents(server)
+    assert 508 not in client.codes
 
 
 MODES = {
@@ -142,6 +163,14 @@ def test_an_old_server_in_both_directions(serving):
     client.delete(find(client, 'theirs'))
     server.delete('ours')
     client.sync(server, transport=server)
+    assert server.contents == contents(client)
+
+
+def test_an_old_server_is_told_who_we_are_first():
+    server, client = OldServer(), XML.device('C', 'ours')
+    client.sync(server, transport=server)
+    first = server.requests[0]
+    assert first.of('Put') and not first.of('Alert')
     assert server.contents == contents(client)
 
 

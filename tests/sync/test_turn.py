@@ -638,7 +638,7 @@ def guarded():
 
 def log_in(client, name, password):
     client.adapter.peer = client.context.RemoteAdapter(
-        url='http://S/', username=name, password=password
+        url='https://S/', username=name, password=password
     )
 
 
@@ -661,7 +661,8 @@ def everything(dev):
         (auth.basic('you', 'right'), 401),
         (Cred(data='garbage', type='syncml:auth-basic'), 401),
         (Cred(data='ÿ', type='syncml:auth-basic'), 401),
-        (Cred(data='x', type='syncml:auth-md5', format='b64'), 406),
+        (Cred(data='x', type='syncml:auth-md5', format='b64'), 401),
+        (Cred(data='x', type='syncml:auth-x509', format='b64'), 406),
     ],
 )
 def test_who_does_not_belong_here_gets_nothing(guarded, cred, code):
