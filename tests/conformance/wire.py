@@ -99,8 +99,9 @@ class Device(TestDevice):
         return super().sync(server, *args, **values)
 
 
-#: Every dialect in which the scenarios are played.
-DIALECTS = [Dialect('xml', '1.2'), Dialect('wbxml', '1.2'), Dialect('xml', '1.1')]
+#: The dialects in which the scenarios are always played, and those left to the campaign.
+DIALECTS = [Dialect('xml', '1.2'), Dialect('wbxml', '1.2')]
+OLDER = [Dialect(encoding, version) for version in ('1.1', '1.0') for encoding in ('xml', 'wbxml')]
 
 
 # --- what is said -------------------------------------------------------------------------------
