@@ -8,7 +8,7 @@ BASE := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-tools
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check docs campaign clean
+.PHONY: help demo test check docs campaign interop clean
 
 help:
 	@echo 'make demo       two folders of notes, kept in step before your eyes'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check      formatting, style and types'
 	@echo 'make docs       the documentation, into docs/_build/html'
 	@echo 'make campaign   the long tests and measurements'
+	@echo 'make interop    tests with SyncEvolution, which is installed if it is missing (Debian)'
 	@echo 'make clean      removes what the others made'
 
 demo: $(BASE)
@@ -35,8 +36,12 @@ docs: $(TOOLS)
 campaign: $(TOOLS)
 	$(BIN)/python -m pytest -q -n auto -m campaign
 
+interop: $(TOOLS)
+	@tests/interop/install.sh --check 2>/dev/null || tests/interop/install.sh
+	$(BIN)/python -m pytest -q -n auto -m interop tests/interop
+
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build tests/interop/curlfix.so *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What runs the programs, and what checks them. Each is installed again when the dependencies change.
 

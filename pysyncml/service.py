@@ -216,7 +216,7 @@ class _Server:
 
     def _abandon(self, peer: DeviceRecord, row: SessionRecord) -> None:
         old = Session.restore(row.state['session'])
-        if not old.done:
+        if not old.done and not old.concluded:
             self.ended.append((peer, stats_of(old), 'broken off'))
         self.work.records.delete(row)
 
@@ -238,6 +238,7 @@ class _Server:
             max_obj_size=self.adapter.maxObjSize,
             objects=self.adapter.objects,
         )
+        over = session.concluded
         message = turn(self.message, parties, limit_for(session, self.message))
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
@@ -252,7 +253,7 @@ class _Server:
         row.updated = self.work.now
         self.work.records.save(row)
         stats = stats_of(session)
-        if session.done:
+        if not over and (session.done or session.concluded):
             how = 'suspended' if session.suspended else 'done'
             if session.aborted:
                 how = f'ended by the client ({session.aborted})'

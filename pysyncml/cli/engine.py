@@ -132,9 +132,12 @@ class CommandLineSyncEngine(HookHost):
 
     def makeTransport(self) -> Any:
         """Return what carries a client's messages to its server."""
+        from pysyncml.cli.passwords import http_login
         from pysyncml.transport.http import HTTPTransport
 
-        return HTTPTransport(verify=self.options.caFile or not self.options.insecure)
+        verify = self.options.caFile or not self.options.insecure
+        username, password = http_login(self.options.httpLogin)
+        return HTTPTransport(verify=verify, username=username, password=password)
 
     def describe(self, stream: TextIO) -> None:
         """Write the configuration of the program and of all devices, as ``--describe`` does."""
@@ -193,8 +196,8 @@ class CommandLineSyncEngine(HookHost):
         if 'devid' in self.said and known and known != chosen.devid:
             log.warning('the id of this device changes: for all others it is a new device now')
         chosen.devid = chosen.devid or self.defaultDevID or f'{self.appLabel}:{newID()}'
-        if 'policy' in self.said and not chosen.server:
-            log.warning('--policy is for the server to decide; it is remembered for --server')
+        for name in {'policy', 'auth'} & self.said if not chosen.server else ():
+            log.warning('--%s is for the server to decide; it is remembered for --server', name)
         if chosen.server:
             port = options.read_address(chosen.listen).port
             policy = options.POLICIES[chosen.policy]

@@ -31,9 +31,12 @@ POLICIES = {policy.name.lower().replace('_', '-'): policy for policy in sorted(
     Policy, key=lambda p: (p is not Policy.KEEP_BOTH, p)
 )}  # fmt: skip
 
+#: What a server may ask of clients that log in.
+AUTH = ('basic', 'md5', 'md5-only')
+
 # remembered whenever they are said; those of one server only as long as it is the same server
-_SHARED = ('devid', 'name', 'policy', 'listen', 'tlsCert', 'tlsKey')
-_CLIENT = ('remote', 'remoteUri', 'username', 'passwordFile', 'caFile', 'insecure')
+_SHARED = ('devid', 'name', 'policy', 'listen', 'tlsCert', 'tlsKey', 'auth')
+_CLIENT = ('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure')
 
 
 class Address(NamedTuple):
@@ -221,6 +224,14 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
         help='be a client again, after --server was remembered',
     )
     add(
+        '--http-login',
+        dest='httpLogin',
+        metavar='FILE',
+        type=_path,
+        help='for a web server in front that wants a login of its own: a file whose first line is'
+        ' NAME:PASSWORD (remembered; "" takes it back)',
+    )
+    add(
         '--ca-file',
         dest='caFile',
         metavar='FILE',
@@ -248,6 +259,14 @@ def _server(add: Callable[..., Any], engine: Any) -> None:
         metavar='POLICY',
         help=f'who wins a conflict that does not merge: {", ".join(POLICIES)} (remembered;'
         ' default keep-both)',
+    )
+    add(
+        '--auth',
+        choices=AUTH,
+        default='basic',
+        metavar='KIND',
+        help='how clients log in: basic, md5 (basic as well) or md5-only; for MD5 a hash of the'
+        ' password is stored that is as good as the password (remembered; default basic)',
     )
     add('--tls-cert', dest='tlsCert', metavar='FILE', type=_path, help=(
         'serve https with this certificate (PEM, remembered)'
@@ -314,7 +333,8 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
         options.tlsCert = options.tlsKey = None
     if options.server and options.tlsKey and not options.tlsCert:
         fail('--tls-key needs --tls-cert')
-    for name in ('name', 'remoteUri', 'caFile', 'passwordFile', 'tlsCert', 'tlsKey', 'username'):
+    files = ('caFile', 'passwordFile', 'httpLogin', 'tlsCert', 'tlsKey')
+    for name in ('name', 'remoteUri', 'username', *files):
         setattr(options, name, getattr(options, name) or None)  # "" takes it back
 
 

@@ -64,6 +64,20 @@ def given(options: Any, label: str) -> str | None:
     return os.environ.get(variable(label)) or None
 
 
+def http_login(path: str | None) -> tuple[str | None, str | None]:
+    """Return the name and the password for HTTP itself that stand in the file *path*.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if not path:
+        return None, None
+    username, colon, password = _from_file(path).partition(':')
+    if not colon or not username:
+        raise UsageError(f'the first line of "{path}" is not NAME:PASSWORD')
+    return username, password
+
+
 def _from_file(path: str) -> str:
     try:
         with open(path, encoding='utf-8') as stream:

@@ -96,6 +96,7 @@ def _application(engine: CommandLineSyncEngine) -> Any:
         adapter = engine.makeAdapter()
     adapter.onSession = lambda: _refresh(engine, adapter)
     adapter.onEnd = _Sessions(engine)
+    adapter.auth = engine.options.auth
     adapter.mayDelete = lambda count, total: engine.options.allowDeletions
 
     def handler(request: Request) -> Response:
@@ -124,11 +125,14 @@ def _server(engine: CommandLineSyncEngine, host: str) -> Any:
 
 def _account(engine: CommandLineSyncEngine) -> str | None:
     """Store the account that was asked for; return the name of the user who may come in."""
-    from pysyncml.protocol.auth import hash_password
+    from pysyncml.protocol.auth import hash_password, md5_secret
 
     chosen, said = engine.options, engine.said
     with engine.work() as work:
         known = next(iter(work.accounts()), None)
+        if chosen.auth == 'basic' and work.md5_secrets():
+            work.set_accounts(work.accounts())
+        lacking = chosen.auth != 'basic' and not work.md5_secrets()
     username: str | None = chosen.username or known
     if chosen.noUsername:
         with engine.work() as work:
@@ -137,18 +141,22 @@ def _account(engine: CommandLineSyncEngine) -> str | None:
     if username is None:
         if {'password', 'passwordFile'} & said:
             raise UsageError('--password needs --username')
+        if 'auth' in said and chosen.auth != 'basic':
+            raise UsageError(f'--auth {chosen.auth} needs --username')
         return None
     if ':' in username:
         raise UsageError('a user name cannot have a colon')
     changed = {'username', 'password', 'passwordFile'} & said or chosen.password is not None
+    changed = changed or lacking
     if not changed and username == known:
         return username
     password = passwords.given(chosen, engine.appLabel)
     if password is None:
         password = _asked(engine, username)
-    hashed = hash_password(password)
+    hashed = {username: hash_password(password)}
+    secrets = {username: md5_secret(username, password)} if chosen.auth != 'basic' else None
     with engine.work() as work:
-        work.set_accounts({username: hashed})
+        work.set_accounts(hashed, secrets)
     return username
 
 

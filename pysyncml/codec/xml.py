@@ -332,9 +332,23 @@ def _write(node: Node, tags: _Tags, out: list[str]) -> None:
             _write(child, inside, out)
         out.append(end)
     elif node.text:
-        out.append(f'{start}{_escaped(node)}{end}')
+        kept = node.name == 'Data' and _is_shortened(node.text)
+        out.append(f'{start}{_section(node) if kept else _escaped(node)}{end}')
     else:
         out.append(empty)
+
+
+def _is_shortened(text: object) -> bool:
+    """Whether some scanners would leave out the blanks or line ends at the beginning of *text*."""
+    return isinstance(text, str) and text[0] in ' \t\n'
+
+
+def _section(node: Node) -> str:
+    """Return the text of *node*, of which nothing may get lost, as CDATA if it can be."""
+    text = node.text
+    if not isinstance(text, str) or UNSAFE.search(text):
+        return _escaped(node)
+    return f'<![CDATA[{text.replace("]]>", "]]]]><![CDATA[>")}]]>'
 
 
 def _escaped(node: Node) -> str:

@@ -139,6 +139,7 @@ class Session:
         self.quirks = Quirks()  # what is different with this peer
         self.aborted = 0
         self.suspended = False  # one side has asked to go on another time
+        self.concluded = False  # all that was to be agreed on is agreed on: the anchors have moved
         self.idle = 0  # how many messages in a row had nothing to say
         self.busy = 0  # how often the server has put us off
         self.unsaid: list[Said] = []  # answers that had no room in our last message
@@ -411,5 +412,6 @@ _PLAIN = (
     'identified',
     'aborted',
     'suspended',
+    'concluded',
     'idle',
 )

@@ -12,6 +12,7 @@ in experimental meta information, as SyncEvolution does, too.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
 
 _POSITION = 'datapos='
+_BLANKS = re.compile(rb'\A[ \t\r\n]|[ \t\r\n]{32}')
 _SMALLEST = 64  # bytes of data that are worth a part of their own
 _KINDS: dict[str, type[ItemsCommand]] = {'Add': Add, 'Replace': Replace}
 
@@ -78,9 +80,13 @@ def pack(binding: Binding, said: Said, *, new: bool) -> None:
 
 
 def _transferred(binding: Binding, data: bytes) -> tuple[bytes, str | None]:
-    """Return *data* as they are transferred, and the Format that says so."""
+    """Return *data* as they are transferred, and the Format that says so.
+
+    In XML no part may begin with a blank or a line end: some scanners leave these out
+    (libsynthesis does), and then the Size is wrong.
+    """
     codec = get_codec(binding.parties.session.encoding)
-    if codec.binary or safe_text(data) is not None:
+    if codec.binary or (safe_text(data) is not None and not _BLANKS.search(data)):
         return data, None
     return b64encode(data), 'b64'
 
@@ -159,8 +165,8 @@ def _boundary(parcel: dict[str, Any], data: bytes, start: int, end: int) -> int:
         return len(data)
     if parcel['format'] == 'b64':
         return start + max(4, (end - start) // 4 * 4)
-    while end > start + 4 and data[end] & 0xC0 == 0x80:
-        end -= 1  # not inside a character
+    while end > start + 4 and (data[end] & 0xC0 == 0x80 or data[end] in b' \t\r\n'):
+        end -= 1  # not inside a character, and no blank begins the next part
     return end
 
 

@@ -46,9 +46,9 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     replies = _listen(inbound, parties) if inbound is not None else []
     if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
         session.suspended = True  # there is no way to say so: we just go
-    if _is_over(parties):
+    if _is_over(parties) or _gets_no_more(inbound, parties):
         if not session.aborted and not session.suspended:
-            conclude(parties)
+            _conclude(parties)
             session.theirs = session.ours = Stage.DONE
         return None
     quiet = inbound is not None and inbound.header.no_resp
@@ -57,9 +57,35 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     _watch(session, inbound, saids)
     # a body may not be empty: who wants no Status still gets the one for its header then
     message = session.send(saids or replies[:1], final=final)
-    if session.ours is session.theirs is Stage.DONE:
-        conclude(parties)
+    if session.ours is session.theirs is Stage.DONE or (
+        session.role is Role.SERVER and _is_last_word(message, session)
+    ):
+        _conclude(parties)
     return message
+
+
+def _is_last_word(message: Message | None, session: Session) -> bool:
+    """Whether a server's *message* is all, and leaves nothing for its client to answer.
+
+    So it is after the fourth package when only the client had changes to send. Some clients and
+    servers take the session for over then, and some clients still say that they have nothing
+    to say (OMA-DS-Protocol 1.2, §5.1).
+    """
+    return (
+        message is not None
+        and message.final
+        and session.ours is session.theirs is Stage.MAP
+        and not session.done
+        and not session.unsaid
+        and all(isinstance(command, Status) for command in message.commands)
+    )
+
+
+def _conclude(parties: Parties) -> None:
+    """Let the anchors move, once."""
+    if not parties.session.concluded:
+        conclude(parties)
+        parties.session.concluded = True
 
 
 def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> None:
@@ -83,6 +109,14 @@ def _is_over(parties: Parties) -> bool:
     return session.done or not _anything_left(parties)
 
 
+def _gets_no_more(inbound: Message | None, parties: Parties) -> bool:
+    """Whether a client that only sends changes has heard what has become of all of them."""
+    session = parties.session
+    if session.role is Role.SERVER or not _is_last_word(inbound, session):
+        return False
+    return not any(binding.they_send for binding in parties.bindings() if binding.progress.live)
+
+
 def _anything_left(parties: Parties) -> bool:
     """Whether a client still has a datastore to talk about after setting up."""
     session = parties.session
@@ -93,7 +127,7 @@ def _anything_left(parties: Parties) -> bool:
 
 def _note_progress(parties: Parties) -> None:
     session = parties.session
-    if session.done and not session.suspended and not session.aborted:
+    if session.concluded or (session.done and not session.suspended and not session.aborted):
         return
     for binding in parties.bindings():
         if binding.progress.live and binding.progress.agreed:

@@ -25,7 +25,8 @@ _CERTIFICATE = {
 
 _STATUS = {
     400: 'did not understand the request',
-    401: 'wants a user name and password for HTTP itself, and did not accept the ones given',
+    401: 'wants a user name and password for HTTP itself, and got none that it accepts:'
+    ' see --http-login',
     403: 'does not allow this',
     404: 'has nothing at this address: check it for typing errors',
     405: 'takes no messages at this address: check it for typing errors',

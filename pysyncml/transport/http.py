@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.auth import HTTPDigestAuth
 
 from pysyncml.errors import ConnectFailed, HTTPStatus, TransportError, UsageError
 from pysyncml.transport import Request, Response, explain
@@ -43,8 +44,9 @@ class HTTPTransport:
             a PEM file with other ones, or ``False`` not to check at all.
         proxies: scheme → proxy URL; ``None`` takes them from the environment.
         user_agent: what to call ourselves.
-        username: for HTTP's own Basic authentication (RFC 7617), which is not SyncML's; it is
-            sent to the host of the first request only. A user in the URL does the same.
+        username: for HTTP's own authentication, which is not SyncML's: Basic (RFC 7617) at once,
+            Digest (RFC 7616) where the server asks for it; it is sent to the host of the first
+            request only. A user in the URL does the same.
         password: goes with *username*.
         max_answer: how many bytes an answer may have, once decompressed.
 
@@ -69,6 +71,7 @@ class HTTPTransport:
         self.verify = verify
         self.max_answer = max_answer
         self._credentials = None if username is None else (username, password or '')
+        self._digest: HTTPDigestAuth | None = None
         self._first: SplitResult | None = None
         self._session = requests.Session()
         self._session.auth = self._authorize  # also keeps requests from reading ~/.netrc
@@ -92,6 +95,8 @@ class HTTPTransport:
         for _ in range(_MAX_REDIRECTS + 1):
             try:
                 with closing(self._post(url, request)) as answer:
+                    if self._wants_digest(answer):
+                        continue
                     if answer.status_code not in _REDIRECTS:
                         return self._accept(answer, url)
                     url = self._redirected(answer, url)
@@ -133,9 +138,22 @@ class HTTPTransport:
     def _authorize(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         host = urlsplit(prepared.url or '').hostname
         if self._credentials and self._first and host == self._first.hostname:
+            if self._digest is not None:
+                self._digest(prepared)
+                return prepared
             pair = ':'.join(self._credentials).encode()
             prepared.headers['Authorization'] = 'Basic ' + base64.b64encode(pair).decode()
         return prepared
+
+    def _wants_digest(self, answer: requests.Response) -> bool:
+        """Whether Digest is to be tried from now on: the server takes no Basic."""
+        asked = answer.headers.get('WWW-Authenticate', '').lower()
+        if answer.status_code != 401 or self._credentials is None or self._digest is not None:
+            return False
+        if 'digest' not in asked or 'basic' in asked:
+            return False
+        self._digest = HTTPDigestAuth(*self._credentials)
+        return True
 
     def _post(self, url: str, request: Request) -> requests.Response:
         headers = {'accept': request.content_type or '*/*', 'cache-control': 'no-store'}

@@ -24,8 +24,11 @@ class FakeWork:
     def accounts(self):
         return dict(self.context.options.get('accounts') or {})
 
-    def set_accounts(self, accounts):
-        self.context.options.update({'accounts': accounts})
+    def md5_secrets(self):
+        return dict(self.context.options.get('md5') or {})
+
+    def set_accounts(self, accounts, md5_secrets=None):
+        self.context.options.update({'accounts': accounts, 'md5': md5_secrets})
 
 
 class FakeOptions:

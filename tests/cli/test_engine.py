@@ -636,3 +636,30 @@ def test_the_encoding_is_handed_on_when_it_is_said(folder):
         assert code == 0
         assert program.context.calls[0]['peer']['encoding'] == expected
     assert 'encoding' not in state(folder)
+
+
+def test_the_login_of_http_is_read_from_a_file(folder, tmp_path):
+    login = tmp_path / 'login'
+    login.write_text('web:se:cret\n')
+    login.chmod(0o600)
+    program = pysyncml.cli.DirectorySyncEngine(appLabel='notes', appDisplay='n', agent=FakeAgent())
+    program.configure(['-r', URL, '--http-login', str(login), folder])
+    assert program.makeTransport()._credentials == ('web', 'se:cret')
+    program = pysyncml.cli.DirectorySyncEngine(appLabel='notes', appDisplay='n', agent=FakeAgent())
+    program.configure([folder])
+    assert program.makeTransport()._credentials == ('web', 'se:cret'), 'it is remembered'
+    for text, said in (
+        ('no colon\n', 'is not NAME:PASSWORD'),
+        (':x', 'is not NAME'),
+        ('', 'empty'),
+    ):
+        login.write_text(text)
+        with pytest.raises(errors.UsageError, match=said):
+            program.makeTransport()
+    program.configure(['--http-login', '', folder])
+    assert program.makeTransport()._credentials is None
+
+
+def test_auth_is_for_the_server(folder, caplog):
+    go('-r', URL, '--auth', 'md5', folder, script=[done()])
+    assert '--auth is for the server to decide' in caplog.text

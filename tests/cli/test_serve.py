@@ -14,7 +14,7 @@ import pytest
 from cli_fakes import Program, state
 
 from pysyncml.constants import ExitCode
-from pysyncml.protocol.auth import check_password
+from pysyncml.protocol.auth import check_password, md5_secret
 
 
 class Served:
@@ -187,3 +187,34 @@ def test_a_signal_ends_it_cleanly(folder, number):
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, '')
     assert out.endswith('Stopped.\n')
+
+
+def test_what_md5_needs_is_kept_only_while_it_is_on(folder):
+    def secrets(*argv):
+        with Served('-L', '127.0.0.1:0', *argv, folder) as served:
+            assert served.server is not None, served.err.getvalue()
+            return served.program.context.options.get('md5')
+
+    login = ('-u', 'alice', '-p', 'secret')
+    assert secrets(*login) is None
+    secret = {'alice': md5_secret('alice', 'secret')}
+    assert secrets('--auth', 'md5', *login) == secret
+    assert secrets() == secret, 'it is remembered'
+    assert secrets('--auth', 'md5-only') == secret, 'without the password'
+    assert state(folder)['auth'] == 'md5-only'
+    assert secrets('--auth', 'basic') is None
+    assert secrets('--auth', 'md5', '-p', 'secret') == secret
+    assert secrets('--no-username') is None
+
+
+def test_md5_needs_the_password_once(folder):
+    with Served('-L', '127.0.0.1:0', '-u', 'alice', '-p', 'secret', folder):
+        pass
+    for argv, said in (
+        (['--auth', 'md5'], 'the password for --username alice is missing'),
+        (['--auth', 'md5', '--no-username'], None),
+        (['--auth', 'md5'], '--auth md5 needs --username'),
+    ):
+        with Served('-L', '127.0.0.1:0', *argv, folder) as served:
+            assert (served.server is None) == (said is not None)
+        assert (said or '') in served.err.getvalue()

@@ -62,6 +62,99 @@ def test_the_challenge_asks_for_basic():
     assert (chal.type, chal.format, chal.next_nonce) == ('syncml:auth-basic', 'b64', None)
 
 
+# --- digests --------------------------------------------------------------------------------------
+
+BRUCE = ('Bruce2', 'OhBehave')
+MD5_VECTORS = [
+    (*BRUCE, 'Tm9uY2U=', '1.0', 'UmkqAAZhiQvXXhfaf/u+OQ=='),
+    (*BRUCE, 'Tm9uY2U=', '1.1', 'Zz6EivR3yeaaENcRN6lpAQ=='),  # printed in the SyncML 1.1 protocol
+    (*BRUCE, 'Tm9uY2U=', '1.2', 'Zz6EivR3yeaaENcRN6lpAQ=='),
+    ('user', 'pass', '', '1.0', '2iSA4vvOKSTPTil6KDEEeA=='),
+    ('user', 'pass', '', '1.1', 'ODXSCqjigZg2oO37iz4tCA=='),
+    (*BRUCE, 'AAECAwQFBgcICQoLDA0ODw==', '1.2', 'ClaA48A1VYROr4FUwjaBYw=='),
+]
+
+
+@pytest.mark.parametrize(('user', 'password', 'nonce', 'version', 'data'), MD5_VECTORS)
+def test_md5_vectors(user, password, nonce, version, data):
+    cred = auth.md5(user, password, base64.b64decode(nonce), version)
+    assert (cred.type, cred.format, cred.data) == ('syncml:auth-md5', 'b64', data)
+    if version != '1.0':
+        secret = auth.md5_secret(user, password)
+        digest = auth.md5_digest(secret, base64.b64decode(nonce))
+        assert base64.b64encode(digest).decode() == data
+
+
+def test_md5_secret_vectors():
+    assert auth.md5_secret(*BRUCE) == 'PtEdr8lBQ45IbT1bZIkrOQ=='
+    assert auth.md5_secret('user', 'pass') == 'IaOShYhKJo1kWOP96wi+rA=='
+
+
+@pytest.mark.parametrize('how', ['b64', 'bin', 'chr', None])
+def test_digests_are_read_as_base64_or_bare(how):
+    digest = bytes(range(16))
+    for data in (base64.b64encode(digest).decode(), ' AAECAwQFBgcICQoLDA0ODw==\n', digest.decode()):
+        assert auth.read_md5(Cred(data=data, type='syncml:auth-md5', format=how)) == digest
+
+
+@pytest.mark.parametrize('data', ['', 'x', 'AAECAwQFBgcICQoLDA0O', 'ÿ' * 24, 'AAEC' * 8, '=' * 24])
+def test_garbled_digests(data):
+    assert auth.read_md5(Cred(data=data, type='syncml:auth-md5')) is None
+
+
+def test_the_challenges():
+    for chal, kind in ((auth.md5_challenge(b'n'), 'md5'), (auth.mac_challenge(b'n'), 'MAC')):
+        assert (chal.type, chal.format) == (f'syncml:auth-{kind}', 'b64')
+        assert chal.next_nonce == b'n'
+
+
+def test_nonces_are_long_and_never_the_same():
+    nonces = {auth.new_nonce() for _ in range(100)}
+    assert len(nonces) == 100
+    assert {len(nonce) for nonce in nonces} == {32}
+    assert all(nonce.decode().isalnum() for nonce in nonces)
+
+
+# --- messages that are proved ---------------------------------------------------------------------
+
+MAC = 'urdCeS3JUmjFgi8SX3webw=='
+
+
+def test_mac_vector():
+    assert auth.mac(auth.md5_secret(*BRUCE), b'Nonce', b'<SyncML/>') == MAC
+    header = auth.mac_header('Bruce2', MAC)
+    assert header == f'algorithm=MD5, username="Bruce2", mac={MAC}'
+    assert auth.read_mac_header(header) == ('Bruce2', MAC)
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        f'username="Bruce2",mac={MAC}',
+        f'mac="{MAC}",  username="Bruce2", algorithm="md5"',
+        f'Algorithm = MD5 , UserName = Bruce2 , Mac = {MAC}',
+        f'username="Bruce2", mac={MAC}, more="a,b"',
+    ],
+)
+def test_mac_headers_of_others(header):
+    assert auth.read_mac_header(header) == ('Bruce2', MAC)
+
+
+@pytest.mark.parametrize('name', ['é', '日本', 'a "b" c', 'a\\b', 'a, mac=x', '', 'a=b'])
+def test_any_name_comes_through_a_mac_header(name):
+    header = auth.mac_header(name, MAC)
+    assert header.encode('latin-1').decode('latin-1') == header
+    assert auth.read_mac_header(header) == (name, MAC)
+
+
+@pytest.mark.parametrize(
+    'header',
+    ['', 'x', 'mac=x', 'username="a"', f'algorithm=SHA, username="a", mac={MAC}', '"' * 99],
+)
+def test_garbled_mac_headers(header):
+    assert auth.read_mac_header(header) is None
+
+
 # --- what a server keeps --------------------------------------------------------------------------
 
 

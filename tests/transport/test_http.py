@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import re
 import socket
 import threading
 import time
@@ -100,6 +102,47 @@ def test_the_password_goes_to_the_first_host_only(scripted):
     post(transport, scripted.url.replace('127.0.0.1', 'localhost'))
     assert 'authorization' in scripted.seen[0][1]
     assert 'authorization' not in scripted.seen[1][1]
+
+
+CHALLENGE = 'Digest realm="sync", nonce="abc", qop="auth", algorithm=MD5'
+
+
+def digest_of(header, user, password):
+    """Return whether *header* holds the right answer to CHALLENGE (RFC 7616, §3.4.1)."""
+    found = dict(re.findall(r'(\w+)="?([^",]*)"?', header.partition(' ')[2]))
+
+    def h(*parts):
+        return hashlib.md5(':'.join(parts).encode()).hexdigest()
+
+    first, second = h(user, 'sync', password), h('POST', found['uri'])
+    parts = (found['nonce'], found['nc'], found['cnonce'], found['qop'])
+    return found['username'] == user and found['response'] == h(first, *parts, second)
+
+
+def test_digest_authentication(scripted):
+    def answer(handler, body):
+        header = handler.headers.get('Authorization', '')
+        good = header.startswith('Digest') and digest_of(header, 'me', 'secret')
+        (respond() if good else respond(401, b'', WWW_Authenticate=CHALLENGE))(handler, body)
+
+    scripted.answer = answer
+    transport = HTTPTransport(username='me', password='secret')
+    assert post(transport, scripted.url).body == b'<answer/>'
+    tries = len(scripted.seen)
+    assert post(transport, scripted.url).body == b'<answer/>'
+    assert len(scripted.seen) == tries + 1, 'it is known by now what the server wants'
+    assert {body for *_, body in scripted.seen} == {scripted.seen[0][2]}
+    with pytest.raises(HTTPStatus, match='--http-login') as caught:
+        post(HTTPTransport(username='me', password='wrong'), scripted.url)
+    assert caught.value.code == 401
+    assert len(scripted.seen) < tries + 10
+
+
+def test_without_credentials_there_is_no_digest(transport, scripted):
+    scripted.answer = respond(401, b'', WWW_Authenticate=CHALLENGE)
+    with pytest.raises(HTTPStatus):
+        post(transport, scripted.url)
+    assert len(scripted.seen) == 1
 
 
 def test_401_says_so_without_showing_secrets(transport, scripted):

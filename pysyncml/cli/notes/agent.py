@@ -14,6 +14,7 @@ from typing import Any
 import pysyncml
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
+from pysyncml.cli.notes.plain import adapted, variants
 from pysyncml.cli.notes.scan import Scan
 from pysyncml.storage import (
     DirectoryStorage,
@@ -291,6 +292,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def replaceItem(self, item: Any, reportChanges: bool) -> str | None:
         """Keep a new version of a note; return how to get back to the one before."""
         row = self._row(item.id)
+        self._adapt(item, row)
         name = local_name(item.name) if item.named else row.name
         body = item.body if item.body is not None else b''
         digest = hashlib.sha256(body).hexdigest()
@@ -391,6 +393,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def isSameItem(self, itemID: str, item: Any) -> bool:
         """Return whether a note of ours has the name and the content of *item*."""
         row = self._row(itemID)
+        self._adapt(item, row)
         if row.sha256 != item.digest:
             return False
         return not item.named or (
@@ -399,12 +402,31 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def matchItem(self, item: Any) -> Note | None:
         """Return our note of the same name; for a peer that sends no names, of the same content."""
-        if item.named:
-            rows = self.desk.index.named(item.name)
-        else:
-            rows = self.desk.index.with_content(item.digest)
+        rows = self.desk.index.named(item.name) if item.named else self._with_text(item)
         rows.sort(key=lambda row: row.sha256 != item.digest)
         return self._note(rows[0]) if rows else None
+
+    def _with_text(self, item: Any) -> list[NoteRow]:
+        """Return our notes with the text of *item*, whatever became of its line ends."""
+        rows = self.desk.index.with_content(item.digest)
+        for body in variants(item.body or b''):
+            if rows:
+                break
+            rows = self.desk.index.with_content(hashlib.sha256(body).hexdigest())
+        return rows
+
+    def _adapt(self, item: Any, row: NoteRow) -> None:
+        """Give what a peer sends as plain text the name and the line ends of our note."""
+        if item.named:
+            return
+        item.name = row.name
+        if item.digest == row.sha256:
+            return
+        try:
+            ours = self._read(row)
+        except (pysyncml.SyncmlError, OSError):
+            return
+        item.body, item.sha256 = adapted(item.body or b'', ours), None
 
     def mergeItems(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
         """Merge what a peer sent with ours: the body line by line, and the name by itself."""
@@ -412,6 +434,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             raise pysyncml.ConflictError(f'{localItem} was changed on both sides')
         if not remoteItem.named:
             remoteItem.name = localItem.name
+            remoteItem.body = adapted(remoteItem.body or b'', localItem.body)
         if b'\0' in localItem.body or b'\0' in remoteItem.body:
             raise pysyncml.ConflictError(f'{localItem} is no text')
         remoteItem.sha256 = None
