@@ -113,6 +113,21 @@ def test_an_old_client_whose_anchor_is_not_ours(served):
     assert 508 not in client.codes
 
 
+@pytest.mark.parametrize('number', [0, 1])
+def test_an_old_client_meets_us_in_the_place_of_an_old_server(served, number):
+    """It does not introduce itself, as it has done so: the name of its program must do."""
+    _, client = served
+    client.edit('ours', 'changed')
+    server = XML.device('S', *['theirs'] * number)
+    client.sync_with(server)
+    assert client.contents == contents(server)
+    assert dict(client.contents)['ours'] == 'changed'
+    assert len(client.contents) == 3
+    server.add(bookmark('new'))
+    client.sync_with(server)
+    assert client.contents == contents(server)
+
+
 MODES = {
     # what both had, what is new on either side: what the server has then
     202: ['both', 'new here', 'new there', 'ours', 'theirs'],
