@@ -113,6 +113,9 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     if name is None:
         return StatusCode.NOT_FOUND
     store = parties.stores[name]
+    kinds = store.record.sync_types
+    if kinds and kind is not None and int(kind) not in kinds:
+        return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
     wanted = read_filter(store, item.target)
     binding = parties.open(store, item.source_uri or item.target_uri or '')
     progress, record = binding.progress, binding.record
