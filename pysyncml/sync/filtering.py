@@ -148,13 +148,14 @@ def drop_unwanted(binding: Binding, everything: bool) -> None:
     """Before we send: make what has ceased to fit an exclusive filter a pending change.
 
     Whether it is there is open until the client has answered the deletion. With *everything*
-    the client has shown in this session all it has.
+    this is a slow sync: the client has shown in this session all it has, if it was to send.
     """
     kept = binding.progress.filter
     if kept is None or not _filters(binding) or kept[1] != EXCLUSIVE or not binding.we_send:
         return
     number, lowest = binding.number, binding.record.cursor
-    held = [row for row in binding.known.held() if not everything or row[2] == number]
+    shows = everything and binding.they_send
+    held = [row for row in binding.known.held() if not shows or row[2] == number]
     for start in range(0, len(held), _PAGE):
         page = held[start : start + _PAGE]
         names = [item_id for item_id, _, _ in page]
@@ -192,5 +193,6 @@ def chosen(binding: Binding, page: Iterable[Pending], everything: bool) -> Itera
 def _is_there(binding: Binding, pending: Pending, everything: bool) -> bool:
     if pending.remote_id is None:
         return False
+    shows = everything and binding.they_send
     known = binding.known.of_item(pending.item_id)
-    return known is not None and (not everything or known.seen == binding.number)
+    return known is not None and (not shows or known.seen == binding.number)

@@ -310,7 +310,9 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
         unknown = pending.acknowledged is None or _sends_all(binding)
         return Add if unknown else Replace
     known = binding.known.of_item(pending.item_id)
-    lost = _sends_all(binding) and (known is None or known.seen != binding.number)
+    # a client that was to show what it has, and did not show this
+    shows = _sends_all(binding) and binding.they_send
+    lost = shows and (known is None or known.seen != binding.number)
     return Add if pending.remote_id is None or lost else Replace
 
 
