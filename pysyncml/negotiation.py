@@ -136,13 +136,21 @@ class Negotiation:
         self._agreed = True
         session.authenticated |= status.code == StatusCode.AUTHENTICATION_ACCEPTED
         self.login.accepted(session, status)
-        terms = (self.version, self.encoding, self.login.kind, self.login.stored_nonce)
+        terms = {
+            'version': self.version,
+            'encoding': self.encoding,
+            'auth': self.login.kind,
+            'peer_nonce': self.login.stored_nonce,
+        }
+        if any(getattr(self.peer.record, name) != value for name, value in terms.items()):
+            self._remember(**terms)
+
+    def _remember(self, **values: str | None) -> None:
         with self.context.work() as work:
             record = work.records.first(DeviceRecord, id=self.peer.record.id) or self.peer.record
-            if terms != (record.version, record.encoding, record.auth, record.peer_nonce):
-                record.version, record.encoding, record.auth, record.peer_nonce = terms
-                work.records.save(record)
-            self.peer.record = record
+            for name, value in values.items():
+                setattr(record, name, value)
+            self.peer.record = work.records.save(record)
 
     def _refused(self, status: Status) -> None:
         """Go down to an older version, or begin anew where logging in has confused the server."""
@@ -261,10 +269,7 @@ class Negotiation:
     def _new_nonce(self) -> bytes:
         """Return what the server has to use the next time; it is kept until then."""
         nonce = auth.new_nonce()
-        with self.context.work() as work:
-            record = work.records.first(DeviceRecord, id=self.peer.record.id) or self.peer.record
-            record.our_nonce = base64.b64encode(nonce).decode('ascii')
-            self.peer.record = work.records.save(record)
+        self._remember(our_nonce=base64.b64encode(nonce).decode('ascii'))
         return nonce
 
 
