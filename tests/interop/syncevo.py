@@ -340,6 +340,8 @@ class Server(_Device):
         properties: further properties of the configuration.
     """
 
+    host = '127.0.0.1'
+
     def __init__(
         self,
         root: Path,
@@ -374,7 +376,7 @@ class Server(_Device):
     @property
     def url(self) -> str:
         """What clients are told."""
-        return f'http://127.0.0.1:{self.port}/syncevolution'
+        return f'http://{self.host}:{self.port}/syncevolution'
 
     @property
     def log(self) -> str:

@@ -12,7 +12,7 @@ from tests.interop.syncevo import assert_equal, notes_in
 
 pytestmark = pytest.mark.interop
 
-LOGINS = {'none': [], 'basic': [], 'md5': ['--auth', 'md5']}
+LOGINS = {'none': [], 'basic': [], 'md5': ['--auth', 'md5-only']}
 
 
 def serve(meeting, *options):
