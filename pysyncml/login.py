@@ -151,17 +151,15 @@ class Doorkeeper:
             raise UnknownAuthType(kind)
         if kind not in kinds:
             raise InvalidCredentials(f'{kind} is not accepted here')
+        name: str | None
         if kind == NAMESPACE_AUTH_MD5:
             name = self.header.source.name or (peer.username if peer else None) or ''
             digest = auth.read_md5(cred) or b''
             good = [auth.md5_digest(self._secret(name), nonce) for nonce in self._nonces]
-            known = self._among(digest, good) and name in self.secrets
+            name = name if self._among(digest, good) and name in self.secrets else None
         else:
-            name, password = auth.read_basic(cred) or ('', '')
-            # an unknown user costs as much time as a wrong password
-            hashed = self.accounts.get(name) or next(iter(self.accounts.values()))
-            known = auth.check_password(password, hashed) and name in self.accounts
-        if not known:
+            name = auth.verify_basic(cred, self.accounts)
+        if name is None:
             raise InvalidCredentials('wrong credentials')
         self.proof = kind
         return name
@@ -232,6 +230,29 @@ def _renew(peer: DeviceRecord) -> bytes:
     nonce = auth.new_nonce()
     peer.our_nonce = base64.b64encode(nonce).decode('ascii')
     return nonce
+
+
+def prove(login: tuple[str, str] | None, message: Message, session: Session) -> bool:
+    """Put our own credentials into *session* if *message* asks a server who it is.
+
+    *login* is the name and the password to prove it with. Returns whether that is so: then what we
+    said the last time is to be said again (OMA-SyncML-RepPro 1.1, §4.2).
+    """
+    statuses = [c for c in message.commands if isinstance(c, Status) and c.cmd_ref == '0']
+    asked = (StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS)
+    if login is None or not statuses or statuses[0].code not in asked:
+        return False
+    name, password = login
+    chal = statuses[0].chal or auth.basic_challenge()
+    if chal.type == NAMESPACE_AUTH_MD5:
+        session.cred = auth.md5(name, password, chal.next_nonce or b'', session.version)
+        session.user_name = name
+    elif chal.type == NAMESPACE_AUTH_BASIC:
+        session.cred = auth.basic(name, password)
+    else:
+        return False
+    session.authenticated = False
+    return True
 
 
 # --- what those hear who may not come in ----------------------------------------------------------

@@ -8,8 +8,10 @@ remembered with the peer. Nothing in here knows what a session is about.
 from __future__ import annotations
 
 import base64
+import hmac
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,9 +23,15 @@ from pysyncml.constants import (
     NAMESPACE_AUTH_MD5,
     StatusCode,
 )
-from pysyncml.errors import CodecError, HTTPStatus, RemoteProtocolError, UnknownAuthType
+from pysyncml.errors import (
+    CodecError,
+    HTTPStatus,
+    InvalidCredentials,
+    RemoteProtocolError,
+    UnknownAuthType,
+)
 from pysyncml.protocol import auth
-from pysyncml.protocol.messages import Chal, Message, Status
+from pysyncml.protocol.messages import Chal, Cred, Message, Status
 from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord
@@ -51,6 +59,7 @@ _PERHAPS_NO_VERSION = {StatusCode.BAD_REQUEST, StatusCode.NOT_IMPLEMENTED}
 #: What HTTP says if the first message was not understood; 200: something else came back.
 _NOT_UNDERSTOOD = {200, 400, 415, 500}
 _MAX_CHALLENGES = 3
+_UNPROVED = 'the server cannot prove who it is'
 
 
 class BeginAgain(Exception):
@@ -67,12 +76,17 @@ class Negotiation:
         fixed = getattr(peer, 'version', None)
         self.version: str = fixed or record.version or VERSIONS[-1]
         habit = quirks_of(peer.devinfo, peer.devID).encoding
-        self.encoding: str = record.encoding or habit or adapter.context.codec
+        said = getattr(peer, 'encoding', None)
+        self.encoding: str = said or habit or record.encoding or adapter.context.codec
         password = getattr(peer, 'password', None)
         self.login = Login(record, password or '')
+        self._server_login = getattr(peer, 'server_login', None)
+        self._stores = adapter.stores
+        self._asked: set[str] = set()  # the datastores that want credentials of their own
         self._versions = [v for v in VERSIONS if v != self.version] if fixed is None else []
         self._encodings = [name for name in codec.names() if name != self.encoding]
         self._agreed = False
+        self._asked_back = 0
         self._repeated = self._restarted = False
         self._problem: Exception | None = None  # the first one, which says the most
 
@@ -80,6 +94,7 @@ class Negotiation:
         """Set out the terms for *session*, before its first message."""
         session.version, session.encoding = self.version, self.encoding
         self.login.arm(session)
+        session.creds = self._datastore_creds()
         self._repeated = False
 
     def exchange(self, session: Session, message: Message, post: Post) -> Message:
@@ -91,6 +106,7 @@ class Negotiation:
             RemoteProtocolError: its answer cannot be read.
             UnknownAuthType: it asks for a login of a kind that is not known.
         """
+        session.challenge = None
         while True:
             try:
                 inbound = post(message, self.login.headers)
@@ -98,33 +114,48 @@ class Negotiation:
                 self._not_understood(error)
                 raise
             status = _of_header(inbound)
-            if status is None:
-                return inbound
-            if status.code in _CHALLENGES and self.login.take_up(status, session):
-                message = session.repeat(message, inbound)
-                self._repeated = True
+            if status is not None:
+                if status.code in _CHALLENGES and self.login.take_up(status, session):
+                    message = session.repeat(message, inbound)
+                    self._repeated = True
+                    continue
+                if status.code >= 300:
+                    self._refused(status)
+                    return replace(inbound, commands=(status,))  # nothing else of it counts
+                if status.code != StatusCode.IN_PROGRESS:
+                    self._accepted(session, status)
+            if not self._knows(session, inbound):
+                message = self._ask_back(session, inbound)
                 continue
-            if status.code >= 300:
-                self._refused(status)
-            elif status.code != StatusCode.IN_PROGRESS:
-                self._accepted(session, status)
+            self._look_at_datastores(session, inbound)
             return inbound
 
     # --- what came back -----------------------------------------------------------------------
 
     def _accepted(self, session: Session, status: Status) -> None:
         self._agreed = True
+        session.authenticated |= status.code == StatusCode.AUTHENTICATION_ACCEPTED
         self.login.accepted(session, status)
-        terms = (self.version, self.encoding, self.login.kind, self.login.stored_nonce)
+        terms = {
+            'version': self.version,
+            'encoding': self.encoding,
+            'auth': self.login.kind,
+            'peer_nonce': self.login.stored_nonce,
+        }
+        if any(getattr(self.peer.record, name) != value for name, value in terms.items()):
+            self._remember(**terms)
+
+    def _remember(self, **values: str | None) -> None:
         with self.context.work() as work:
             record = work.records.first(DeviceRecord, id=self.peer.record.id) or self.peer.record
-            if terms != (record.version, record.encoding, record.auth, record.peer_nonce):
-                record.version, record.encoding, record.auth, record.peer_nonce = terms
-                work.records.save(record)
-            self.peer.record = record
+            for name, value in values.items():
+                setattr(record, name, value)
+            self.peer.record = work.records.save(record)
 
     def _refused(self, status: Status) -> None:
         """Go down to an older version, or begin anew where logging in has confused the server."""
+        if self._asked_back:
+            raise InvalidCredentials(_UNPROVED)
         if self._agreed:
             return
         if status.code in _CHALLENGES:
@@ -172,6 +203,74 @@ class Negotiation:
         if self._repeated and not self._restarted:
             self._restarted = True
             raise BeginAgain
+
+    # --- datastores with accounts of their own ------------------------------------------------
+
+    def _datastore_creds(self) -> dict[str, Cred]:
+        """Return what goes with the Alerts: where a login was given, or was asked for."""
+        creds = {}
+        for uri, store in self._stores.items():
+            login = store.login
+            if login is None and uri in self._asked and self.login.username:
+                login = (self.login.username, self.login.password)
+            if login is not None:
+                creds[uri] = auth.basic(*login)
+        return creds
+
+    def _look_at_datastores(self, session: Session, inbound: Message) -> None:
+        """Begin again, with credentials for each datastore that has asked for some."""
+        for status in inbound.commands:
+            if not isinstance(status, Status) or status.code not in _CHALLENGES or not status.chal:
+                continue
+            sent = session.awaiting.get(f'{status.msg_ref}/{status.cmd_ref}')
+            if sent is not None and sent.command == 'Alert' and sent.store not in session.creds:
+                self._asked.add(sent.store)
+        if self._datastore_creds().keys() - session.creds.keys():
+            raise BeginAgain
+
+    # --- who the server is --------------------------------------------------------------------
+
+    def _knows(self, session: Session, inbound: Message) -> bool:
+        """Whether the server has proved who it is, if it has to."""
+        if self._server_login is None or session.verified:
+            return True
+        name, password = self._server_login
+        cred, nonce = inbound.header.cred, base64.b64decode(self.peer.record.our_nonce or '')
+        if cred is None:
+            return False
+        if cred.type == NAMESPACE_AUTH_MD5:
+            found = auth.read_md5(cred) or b''
+            good = auth.read_md5(auth.md5(name, password, nonce, session.version)) or b''
+        else:
+            found, good = cred.data.strip().encode(), auth.basic(name, password).data.encode()
+        session.verified = hmac.compare_digest(found, good)
+        if session.verified:
+            self._asked_back = 0
+            session.challenge = auth.md5_challenge(self._new_nonce())
+        return session.verified
+
+    def _ask_back(self, session: Session, inbound: Message) -> Message:
+        """Return the demand that the server prove who it is, before anything it says counts."""
+        code = StatusCode.INVALID_CREDENTIALS
+        if inbound.header.cred is None:
+            code = StatusCode.MISSING_CREDENTIALS
+        self._asked_back += 1
+        if self._asked_back > _MAX_CHALLENGES:
+            raise InvalidCredentials(_UNPROVED)
+        session.peer_msg_id = inbound.header.msg_id
+        session.resp_uri = inbound.header.resp_uri or session.resp_uri
+        chal = auth.md5_challenge(self._new_nonce())
+        saids = [session.status_of_header(inbound, code, chal=chal)]
+        for command in inbound.walk():
+            if not isinstance(command, Status):
+                saids += session.status_of(command, code)
+        return replace(session.send(saids, final=False), final=True)
+
+    def _new_nonce(self) -> bytes:
+        """Return what the server has to use the next time; it is kept until then."""
+        nonce = auth.new_nonce()
+        self._remember(our_nonce=base64.b64encode(nonce).decode('ascii'))
+        return nonce
 
 
 class Login:

@@ -171,6 +171,8 @@ class RemoteAdapter(Peer):
             else the one of *context*.
         version: ``1.0``, ``1.1`` or ``1.2``, and no other; by default what worked the last time,
             else the newest that the server knows.
+        server_login: the name and the password by which the server has to prove who it is. Few
+            servers can; it is the certificate (https) that does it elsewhere.
 
     Raises:
         UnknownCodec: there is no such *encoding*.
@@ -186,6 +188,7 @@ class RemoteAdapter(Peer):
         password: str | None = None,
         encoding: str | None = None,
         version: str | None = None,
+        server_login: tuple[str, str] | None = None,
     ) -> None:
         if encoding is not None:
             codec.get(encoding)
@@ -209,7 +212,8 @@ class RemoteAdapter(Peer):
             work.records.save(record)
         super().__init__(context, record)
         self.password = password
-        self.version = version
+        self.version, self.encoding = version, encoding
+        self.server_login = server_login
 
 
 def describe_store(store: Any, stream: TextIO) -> None:

@@ -17,6 +17,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Mapping
 
 from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MAC, NAMESPACE_AUTH_MD5
 from pysyncml.errors import UnknownAuthType, UnknownFormatType
@@ -55,6 +56,21 @@ def read_basic(cred: Cred) -> tuple[str, str] | None:
         return None
     name, colon, password = text.partition(':')
     return (name, password) if colon else None
+
+
+def verify_basic(cred: Cred, accounts: Mapping[str, str]) -> str | None:
+    """Return the user that basic credentials are of, ``None`` if they are wrong.
+
+    *accounts* are names with hashed passwords, at least one. An unknown user costs as much time
+    as a wrong password.
+
+    Raises:
+        UnknownAuthType: the credentials are of another kind.
+        UnknownFormatType: they are written in an encoding nobody knows.
+    """
+    name, password = read_basic(cred) or ('', '')
+    hashed = accounts.get(name) or next(iter(accounts.values()))
+    return name if check_password(password, hashed) and name in accounts else None
 
 
 # --- digests ------------------------------------------------------------------------------------

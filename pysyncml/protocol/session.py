@@ -89,6 +89,8 @@ class Progress:
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts
+    ahead: list[str] = field(default_factory=list)  # folders told before it was their turn
+    filter: list[str] | None = None  # what the client wants: the query, and the kind of filter
     stats: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -122,6 +124,8 @@ class Session:
         self.cred = cred
         self.user_name: str | None = None  # goes with digests, which do not tell it
         self.challenge: Chal | None = None  # goes with our next Status for a header
+        self.verified = False  # a client: the server has proved who it is
+        self.creds: dict[str, Cred] = {}  # what goes with the Alerts, by URI of our datastores
         self.max_msg_size = max_msg_size
         self.max_obj_size = max_obj_size
         self.resp_uri: str | None = None
@@ -225,6 +229,7 @@ class Session:
         items: tuple[Item, ...] = (),
         target: str | None = None,
         source: str | None = None,
+        chal: Chal | None = None,
     ) -> list[Said]:
         """Return the Status for *command* of the message received last, unless it wants none.
 
@@ -239,6 +244,7 @@ class Session:
             cmd=command.name,
             target_refs=(target,) if target is not None else (),
             source_refs=(source,) if source is not None else (),
+            chal=chal,
             code=answer,
             items=items,
         )
@@ -281,11 +287,10 @@ class Session:
     def repeat(self, message: Message, inbound: Message) -> Message:
         """Return what *message*, our last one, says, as a new message.
 
-        *inbound* has asked for credentials instead of answering; its header gets its Status
-        first (OMA-DS-Protocol 1.2, §5.4).
+        *inbound* asked for credentials; its header gets its Status first (DS-Protocol 1.2, §5.4).
         """
-        saids = [self.status_of_header(inbound, StatusCode.OK)]
-        saids += [self._again(command, message.header.msg_id) for command in message.commands]
+        saids = [self._again(command, message.header.msg_id) for command in message.commands]
+        saids.insert(0, self.status_of_header(inbound, StatusCode.OK))
         self.resp_uri = (self.role is Role.CLIENT and inbound.header.resp_uri) or self.resp_uri
         self.msg_id += 1
         ids = _Counter()

@@ -140,7 +140,8 @@ def _note_progress(parties: Parties) -> None:
 def _listen(inbound: Message, parties: Parties) -> list[Said]:
     session = parties.session
     code = StatusCode.OK
-    if session.role is Role.SERVER and inbound.header.cred is not None and session.trusted:
+    heeded = session.trusted if session.role is Role.SERVER else session.verified
+    if inbound.header.cred is not None and heeded:
         code = StatusCode.AUTHENTICATION_ACCEPTED
     replies = [session.status_of_header(inbound, code, chal=session.challenge)]
     stage, busy = session.theirs, session.busy

@@ -12,7 +12,7 @@ import pytest
 
 import pysyncml
 from pysyncml.codec import decode, encode
-from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MD5
+from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MAC, NAMESPACE_AUTH_MD5
 from pysyncml.login import refusal
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import (
@@ -32,7 +32,9 @@ from pysyncml.protocol.messages import (
 )
 from pysyncml.service import answer
 from pysyncml.transport import LoopbackTransport, Request, Response
-from tests.sync.support import ENGINES, device, urls
+from pysyncml.transport.http import HTTPTransport
+from pysyncml.transport.wsgi import AdHocServer, application
+from tests.sync.support import ENGINES, BookmarkAgent, bookmark, device, urls
 
 VERSIONS = ('1.0', '1.1', '1.2')
 MD5_VERSIONS = ('1.1', '1.2')
@@ -145,7 +147,8 @@ def codes(reply):
 
 
 def of_header(reply):
-    return next(s for s in reply.commands if isinstance(s, Status) and s.cmd_ref == '0')
+    found = [s for s in reply.commands if isinstance(s, Status) and s.cmd_ref == '0']
+    return found[0] if found else None
 
 
 class Wire:
@@ -654,6 +657,222 @@ def test_07_a_client_says_which_kind_it_does_not_know():
     wire = Wire(None, {1: challenge(401, Chal('syncml:auth-securid'))})
     with pytest.raises(pysyncml.UnknownAuthType, match='securid'):
         client.sync(None, transport=wire)
+
+
+def own(password):
+    return {USER: auth.hash_password(password)}
+
+
+@encodings
+@versions
+def test_07_a_datastore_may_have_accounts_of_its_own(version, encoding):
+    server = device('S', 'theirs')
+    server.store.accounts = own('inner')
+    other = server.adapter.addStore(
+        server.context.Store(uri='other', agent=BookmarkAgent(), accounts={})
+    )
+    client = Client(server, version, encoding)
+    for cred, code in ((None, 407), (auth.basic(USER, PASSWORD), 401), (Cred('x', 'y'), 401)):
+        client.msg_id = 0
+        reply = client.say(alert(cred=cred), alert('2', target=other.uri))
+        assert codes(reply) == {'0': 200, '1': code, '2': 200}
+        chals = {s.cmd_ref: s.chal for s in reply.commands if isinstance(s, Status)}
+        assert chals['0'] is chals['2'] is None
+        assert chals['1'].type == NAMESPACE_AUTH_BASIC
+        assert [c.items[0].source_uri for c in reply.commands if isinstance(c, Alert)] == ['other']
+        sync = Sync(cmd_id='1', target=Location('items'), source=Location('x'))
+        assert codes(client.say(sync))['1'] == 404
+    client.msg_id = 0
+    reply = client.say(alert(cred=auth.basic(USER, 'inner')), alert('2', target=other.uri))
+    assert codes(reply) == {'0': 200, '1': 200, '2': 200}
+
+
+def test_07_a_client_shows_a_datastore_what_it_asks_for():
+    server = guarded('basic')
+    server.store.accounts = own(PASSWORD)
+    client = client_of()
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    assert urls(client) == urls(server) == ['ours', 'theirs']
+    alerts = [c for m in wire.requests for c in m.commands if isinstance(c, Alert)]
+    assert [a.cred is not None for a in alerts] == [False, True]
+    server.store.accounts = own('inner')
+    stats = client.sync(server)['items']
+    assert 'status 401' in stats.problems[0]
+    client.store.login = (USER, 'inner')
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    alerts = [c for m in wire.requests for c in m.commands if isinstance(c, Alert)]
+    assert [a.cred.data for a in alerts] == [auth.basic(USER, 'inner').data]
+
+
+def test_07_other_datastores_go_on():
+    server, client = device('S', 'theirs'), device('C', 'ours')
+    server.store.accounts = own('inner')
+    shelves = BookmarkAgent(), BookmarkAgent()
+    for dev, shelf in zip((server, client), shelves, strict=True):
+        dev.adapter.addStore(dev.context.Store(uri='other', agent=shelf))
+    shelves[0].addItem(bookmark('elsewhere'))
+    server.adapter.stores['other'].registerChange(next(iter(shelves[0].shelf)), 1)
+    client.adapter.routes = {'items': 'items', 'other': 'other'}
+    stats = client.sync(server)
+    assert 'a user name and a password of its own' in stats['items'].problems[0]
+    assert stats['other'].hereAdd == 1
+    assert urls(client) == ['ours']
+
+
+# --- 8: the server is asked -----------------------------------------------------------------------
+
+
+@encodings
+@versions
+@pytest.mark.parametrize('kind', ['basic', 'md5'])
+def test_08_a_client_may_ask_who_the_server_is(kind, version, encoding):
+    server = guarded(kind)
+    server.adapter.login = ('the server', 'its word')
+    client = client_of(version=version, encoding=encoding, server_login=server.adapter.login)
+    for _ in range(2):
+        wire = Wire(server)
+        client.sync(server, transport=wire)
+        assert urls(client) == urls(server) == ['ours', 'theirs']
+        number = next(n for n, m in enumerate(wire.requests) if of_header(m) and m.final
+                      and of_header(m).code == 407)  # fmt: skip
+        asked = wire.requests[number]
+        assert {type(command) for command in asked.commands} == {Status}
+        assert {s.code for s in asked.commands} == {407}
+        assert of_header(asked).chal.type == NAMESPACE_AUTH_MD5
+        again = wire.replies[number]
+        assert again.header.cred.type == NAMESPACE_AUTH_MD5
+        assert again.header.source.name == 'the server'
+        assert [type(c) for c in again.commands[1:]] == [
+            type(c) for c in wire.replies[number - 1].commands
+        ]
+        accepted = of_header(wire.requests[number + 1])
+        assert accepted.code == 212
+        assert accepted.chal.next_nonce
+        assert {m.header.cred for m in wire.replies[number + 1 :]} == {None}
+
+
+@pytest.mark.parametrize('login', [None, ('the server', 'wrong'), ('another', 'its word')])
+def test_08_a_server_that_cannot_prove_itself_gets_nothing(login):
+    server = guarded()
+    server.adapter.login = login
+    client = client_of(server_login=('the server', 'its word'))
+    wire = Wire(server)
+    with pytest.raises(pysyncml.InvalidCredentials, match='the server cannot prove who it is'):
+        client.sync(server, transport=wire)
+    assert urls(client) == ['ours']
+    assert urls(server) == ['theirs']
+    assert not [c for m in wire.requests for c in m.walk() if isinstance(c, Sync)]
+
+
+@pytest.mark.parametrize('code', [None, 101, 200, 212, 404, 500])
+def test_08_what_is_not_proved_does_not_count(code):
+    """Whatever the server says, in whatever order, before it has proved who it is."""
+
+    def make(message):
+        status = Status(cmd_id='1', msg_ref=message.header.msg_id, cmd_ref='0', cmd='SyncHdr')
+        rest = (alert('2'), Sync(cmd_id='3', target=Location('items'), source=Location('items')))
+        last = () if code is None else (dataclasses.replace(status, code=code),)
+        reply = refusal(message, 200)
+        return dataclasses.replace(reply, commands=(*rest, *last))
+
+    client = client_of(server_login=('the server', 'its word'))
+    client.adapter.routes = {'items': 'items'}
+    before = everything(client)['pysyncml_change']
+    wire = Wire(None, dict.fromkeys(range(1, 9), make))
+    with pytest.raises(pysyncml.SyncmlError) as caught:
+        client.sync(None, transport=wire)
+    assert isinstance(caught.value, pysyncml.ProtocolError) == (code in (404, 500))
+    assert everything(client)['pysyncml_change'] == before
+    assert {type(c) for m in wire.requests[1:] for c in m.commands} <= {Status}
+
+
+@versions
+def test_08_a_server_may_be_asked_for_basic(version):
+    server = device('S')
+    server.adapter.login = ('the server', 'its word')
+    client = Client(server, version)
+    reply = client.say(alert())
+    assert reply.header.cred is None
+    status = Status(
+        cmd_id='1', msg_ref='1', cmd_ref='0', cmd='SyncHdr', code=407, chal=auth.basic_challenge()
+    )
+    again = client.say(status)
+    assert auth.read_basic(again.header.cred) == ('the server', 'its word')
+    assert [type(c) for c in again.commands] == [Status, *(type(c) for c in reply.commands)]
+
+
+# --- 9: messages that are proved ------------------------------------------------------------------
+
+
+@encodings
+@md5_versions
+@pytest.mark.parametrize('user', [USER, 'Žofie "x"'])
+def test_09_each_message_is_proved_in_a_header_of_http(version, encoding, user):
+    server = guarded('hmac')
+    server.context.setAccounts({user: PASSWORD}, md5=True)
+    client = client_of(username=user, version=version, encoding=encoding)
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    assert urls(client) == urls(server) == ['ours', 'theirs']
+    assert wire.header_codes() == [407] + [200] * (len(wire.replies) - 1)
+    assert of_header(wire.replies[0]).chal.type == NAMESPACE_AUTH_MAC
+    assert set(wire.kinds()[1:]) == {None}
+    macs = wire.macs[1:]
+    assert len(set(macs)) == len(macs)
+    assert {auth.read_mac_header(mac)[0] for mac in macs} == {user}
+    assert {m.header.source.name for m in wire.requests[1:]} == {user}
+    client.restart()
+    log_in(client, username=user)
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    assert set(wire.header_codes()) == {200}
+
+
+def test_09_what_was_changed_on_the_way_is_refused():
+    server = guarded('hmac')
+    client = Client(server)
+    nonce = of_header(client.say(alert())).chal.next_nonce
+    secret = auth.md5_secret(USER, PASSWORD)
+
+    def proof(nonce=nonce, secret=secret, user=USER, more=b''):
+        return lambda body: auth.mac_header(user, auth.mac(secret, nonce, body + more))
+
+    before = everything(server)
+    for mac, name, code in (
+        (None, USER, 407),
+        (lambda body: 'rubbish', USER, 401),
+        (proof(more=b' '), USER, 401),
+        (proof(nonce=b'other'), USER, 401),
+        (proof(secret=auth.md5_secret(USER, 'wrong')), USER, 401),
+        (proof(user='nobody'), 'nobody', 401),
+        (proof(), 'other', 401),
+    ):
+        reply = client.say(alert(), mac=mac, name=name)
+        assert codes(reply) == {'0': code, '1': code}
+        assert of_header(reply).chal == auth.mac_challenge(nonce)
+    assert codes(client.say(alert(), cred=auth.basic(USER, PASSWORD)))['0'] == 407
+    assert everything(server) == before
+    reply = client.say(alert(), mac=proof(), name=USER)
+    assert codes(reply)['0'] == 200
+    assert codes(Client(server).say(alert(), mac=proof(), name=USER))['0'] == 401, 'only once'
+    following = of_header(reply).chal.next_nonce
+    assert codes(client.say(alert(code=222), mac=proof(nonce=following), name=USER))['0'] == 200
+
+
+def test_09_over_http():
+    server = guarded('hmac')
+
+    def handler(request):
+        return server.handle(request)
+
+    with AdHocServer(application(handler)) as adhoc:
+        client = client_of(url=adhoc.url)
+        transport = HTTPTransport()
+        client.sync(server, transport=transport)
+        transport.close()
+    assert urls(client) == urls(server) == ['ours', 'theirs']
 
 
 # --- 12: versions ---------------------------------------------------------------------------------
