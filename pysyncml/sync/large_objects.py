@@ -214,6 +214,8 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
         alerts = _no_end(binding, thing)
         unfinished.drop()
         thing = None
+    if thing is None and _position(item):
+        return StatusCode.PARTIAL_ITEM_NOT_ACCEPTED, item, alerts  # what came before it is lost
     if thing is None and not item.more_data:
         binding.unfinished = False
         return 0, item, alerts

@@ -205,17 +205,15 @@ def _alert(binding: Binding) -> Said:
 def may_go_on(binding: Binding) -> bool:
     """Whether a client should ask to go on with the session that was broken off.
 
-    A two-way synchronisation goes on by itself: what was acknowledged is not sent again. It is
-    the ones that send everything that would begin anew.
+    It must be asked for the same kind again: what throws data away never goes on by itself.
     """
     state = binding.record.suspended
     session = binding.parties.session
-    if state is None or session.version != '1.2' or not session.quirks.resumes:
+    if state is None or session.version != '1.2':
         return False
-    wanted = (binding.progress.mode, binding.progress.slow)
-    if wanted != (state['mode'], state['slow']) and wanted != (int(SyncType.TWO_WAY), False):
+    if binding.progress.mode != state['mode'] or (binding.progress.slow and not state['slow']):
         return False
-    return bool(state['agreed'])
+    return bool(state['agreed']) and session.quirks.resumes
 
 
 def go_on(binding: Binding) -> None:

@@ -43,10 +43,12 @@ def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | Non
 
 def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:
     session = parties.session
+    ended = session.suspended
     replies = _listen(inbound, parties) if inbound is not None else []
+    told = session.suspended and not ended  # that the peer ends the session: it gets its answer
     if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
         session.suspended = True  # there is no way to say so: we just go
-    if _is_over(parties) or _gets_no_more(inbound, parties):
+    if not told and (_is_over(parties) or _gets_no_more(inbound, parties)):
         if not session.aborted and not session.suspended:
             _conclude(parties)
             session.theirs = session.ours = Stage.DONE
@@ -57,9 +59,8 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     _watch(session, inbound, saids)
     # a body may not be empty: who wants no Status still gets the one for its header then
     message = session.send(saids or replies[:1], final=final)
-    if session.ours is session.theirs is Stage.DONE or (
-        session.role is Role.SERVER and _is_last_word(message, session)
-    ):
+    over = session.ours is session.theirs is Stage.DONE
+    if over or (session.role is Role.SERVER and _is_last_word(message, session)):
         _conclude(parties)
     return message
 
@@ -83,7 +84,7 @@ def _is_last_word(message: Message | None, session: Session) -> bool:
 
 def _conclude(parties: Parties) -> None:
     """Let the anchors move, once."""
-    if not parties.session.concluded:
+    if not parties.session.concluded and not parties.session.suspended:
         conclude(parties)
         parties.session.concluded = True
 
@@ -102,11 +103,8 @@ def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> 
 
 
 def _is_over(parties: Parties) -> bool:
-    """Whether nothing is left to be said: a server still answers, whatever it was told."""
-    session = parties.session
-    if session.role is Role.SERVER and session.suspended:
-        return False
-    return session.done or not _anything_left(parties)
+    """Whether nothing is left to be said."""
+    return parties.session.done or not _anything_left(parties)
 
 
 def _gets_no_more(inbound: Message | None, parties: Parties) -> bool:
@@ -147,7 +145,7 @@ def _listen(inbound: Message, parties: Parties) -> list[Said]:
     stage, busy = session.theirs, session.busy
     _prefetch_awaited(parties)
     for command, answered in session.receive(inbound):
-        if session.suspended and session.role is Role.SERVER:
+        if session.suspended and not isinstance(command, Status):
             replies += session.status_of(command, StatusCode.OPERATION_CANCELLED)
         else:
             replies += apply(command, answered, parties)

@@ -146,6 +146,9 @@ class Referee:
     ) -> None:
         before = sum(m.final for m in mine)
         heard = sum(m.final for m in theirs)
+        said = [*(theirs[-1].commands if theirs else ()), *message.commands]
+        if any(isinstance(c, Alert) and c.code == AlertCode.SUSPEND for c in said):
+            return  # who puts the session off ends everything
         if message.final and by == 'server':
             assert before < heard, 'the server has ended a package before the client did'
         if message.final and by == 'client':

@@ -1,6 +1,6 @@
 """B3: packages of several messages, a peer that is busy or full, counts, and ids on their way.
 
-Sizes and large objects are in :mod:`tests.conformance.test_b3_sizes`, commands that are optional
+Sizes and large objects are in :mod:`tests.conformance.test_b3_large_objects`, commands that are optional
 in :mod:`tests.conformance.test_b3_commands`.
 """
 
@@ -24,20 +24,22 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
-from tests.conformance.support import anchors, settle
+from tests.conformance.support import anchors, assert_quiet, settle
 from tests.conformance.wire import (
     Client,
     Server,
+    Watched,
     add,
     answers,
     commands_of,
     delete,
+    header_status,
     saying,
     statuses_of,
     sync,
     url_of,
 )
-from tests.sync.support import bookmark, edit, find, urls
+from tests.sync.support import bookmark, contents, edit, find, urls
 
 # --- 55: packages of several messages -------------------------------------------------------------
 
@@ -183,6 +185,43 @@ def test_56_a_server_that_never_goes_on_is_left_alone(dialect):
     server, client = Endless(dialect), dialect.device('C', 'x')
     with pytest.raises(RemoteProtocolError, match='does not go on'):
         client.sync(server, transport=server)
+
+
+@pytest.mark.parametrize('number', [1, 2, 3])
+def test_56_our_server_is_busy(dialect, number):
+    """It puts the client off, and answers what was asked as soon as it has time."""
+    server, client = dialect.device('S', 'y'), dialect.device('C', 'x')
+    sync(client, server)
+    client.add(bookmark('new here'))
+    server.add(bookmark('new there'))
+    times = []
+
+    def busy():
+        times.append(len(wire.requests))
+        return number <= len(wire.requests) < number + 2
+
+    server.adapter.isBusy = busy
+    wire = Watched(server, prompt=False)
+    wire.referee.judges = ()
+    stats = client.sync(server, transport=wire)['items']
+    assert (stats.here, stats.peer, stats.errors) == (1, 1, 0)
+    assert [a.code for a in wire.sent(Alert, by='client') if a.code == 221] == [221, 221]
+    codes = [header_status(message) for message in wire.answers]
+    assert codes.count(101) == 2 and len(times) == len(wire.requests)
+    assert contents(client) == contents(server)
+    assert_quiet(sync(client, server))
+
+
+def test_56_not_everything_is_kept_for_later(dialect, monkeypatch):
+    """A server under siege says 417 instead."""
+    monkeypatch.setattr('pysyncml.busy.MOST_MESSAGES', 0)
+    server, client = dialect.device('S', 'y'), dialect.device('C', 'x')
+    server.adapter.isBusy = lambda: True
+    with pytest.raises(RefusedError, match='does not synchronise now'):
+        client.sync(server)
+    server.adapter.isBusy = None
+    sync(client, server)
+    assert urls(client) == urls(server) == ['x', 'y']
 
 
 # --- 57: a client that is full --------------------------------------------------------------------
