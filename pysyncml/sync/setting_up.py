@@ -43,6 +43,11 @@ def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
                 return saids, False
         if not session.datastores:
             _open_bindings(parties)
+    elif parties.peer.stores is None and not session.identified and parties.bindings():
+        # some clients do not tell again what they told before they had logged in
+        session.identified = True
+        saids = [_question(session.version)]
+        room.take(saids[0])
     for binding in parties.bindings():
         if binding.progress.alerted:
             continue
@@ -73,10 +78,17 @@ def _introduction(parties: Parties, room: Room) -> list[Said]:
         put = shortened(Said(Put(meta=meta, items=(item,)), Sent('Put', item=digest)), room)
         saids.append(put)
     if parties.peer.stores is None:
-        saids.append(Said(Get(meta=meta, items=(Item(target=Location(uri)),)), Sent('Get')))
+        saids.append(_question(parties.session.version))
     for said in saids:
         room.take(said)
     return saids
+
+
+def _question(version: str) -> Said:
+    """Return the question who the peer is."""
+    meta = Meta(type=f'{TYPE_SYNCML_DEVICE_INFO}+xml')
+    item = Item(target=Location(f'./{devinf_uri(version)}'))
+    return Said(Get(meta=meta, items=(item,)), Sent('Get'))
 
 
 def shortened(said: Said, room: Room) -> Said:
