@@ -68,6 +68,10 @@ class Store:
         maxGuidSize: bytes an id of a peer may have.
         maxObjSize: bytes an item may have.
         conflictPolicy: a :class:`~pysyncml.constants.Policy`; the adapter's by default.
+        filter: as a client, which items to ask the server for: a query
+            (``SUBJECT&iCON;holiday``); all by default. It may be changed at any time.
+        filterType: ``EXCLUSIVE`` to have what fits and nothing else, ``INCLUSIVE`` to leave alone
+            what does not fit.
         accounts: the users of a server that may come to this datastore, if not all of them may:
             name to hashed password (:func:`pysyncml.protocol.auth.hash_password`).
         login: the name and the password that a client shows for this datastore; by default
@@ -84,10 +88,14 @@ class Store:
         maxGuidSize: int = _GUID_SIZE,
         maxObjSize: int | None = None,
         conflictPolicy: int | None = None,
+        filter: str | None = None,
+        filterType: str = 'EXCLUSIVE',
         accounts: Mapping[str, str] | None = None,
         login: tuple[str, str] | None = None,
     ) -> None:
         self.context = context
+        self.filter = filter
+        self.filterType = filterType
         self.accounts = dict(accounts or {})
         self.login = login
         self._agent = agent

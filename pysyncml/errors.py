@@ -16,8 +16,9 @@
     ├─ CommandError             one command failed, the others go on
     │  ├─ InvalidItem  InvalidContent  InvalidContentType  InvalidName
     │  ├─ ItemExists  ItemTooLarge  ItemBusy  StoreFull
+    │  ├─ ItemNotEmpty  MoveFailed
     │  ├─ ConflictError
-    │  └─ FeatureNotSupported
+    │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
@@ -182,10 +183,28 @@ class ConflictError(CommandError):
     exit_code = ExitCode.CONFLICTS
 
 
+class ItemNotEmpty(CommandError):
+    """The folder still has items in it."""
+
+    status = StatusCode.ITEM_NOT_EMPTY
+
+
+class MoveFailed(CommandError):
+    """The item could not be put into another folder."""
+
+    status = StatusCode.MOVE_FAILED
+
+
 class FeatureNotSupported(CommandError):
     """This optional feature is not supported."""
 
     status = StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+
+
+class InvalidFilter(CommandError):
+    """The filter that says which items are wanted does not follow its grammar."""
+
+    status = StatusCode.BAD_CGI_SCRIPT
 
 
 # --- set-up -----------------------------------------------------------------------------------

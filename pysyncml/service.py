@@ -23,6 +23,7 @@ from pysyncml.errors import (
     UnknownAuthType,
 )
 from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
+from pysyncml.protocol.quirks import introduction
 from pysyncml.protocol.session import Said, Sent, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.state.records import DeviceRecord, SessionRecord
@@ -71,7 +72,7 @@ def answer(
         url: the address it was sent to, if that is known: a client that has logged in is given
             one of its own (RespURI), and needs no credentials there. Without, it must send them
             with every message.
-        headers: those of HTTP; only ``x-syncml-hmac`` matters.
+        headers: those of HTTP; ``x-syncml-hmac`` and ``x-syncml-client`` matter.
     """
     try:
         encoding = recognise(content_type, body).name
@@ -83,7 +84,8 @@ def answer(
     try:
         ended: list[Any] = []
         with adapter.context.work() as work:
-            reply = _Server(adapter, work, message, encoding, body, door, ended).answer()
+            server = _Server(adapter, work, message, encoding, body, door, ended)
+            reply = server.answer(headers or {})
         for peer, stats, how in ended:
             adapter.tellEnd(peer, stats, how)
         return reply
@@ -124,7 +126,7 @@ class _Server:
         self.door = door
         self.ended = ended
 
-    def answer(self) -> Answer:
+    def answer(self, headers: Mapping[str, str]) -> Answer:
         header = self.header
         check_version(header)
         peer = self.work.records.first(
@@ -142,20 +144,22 @@ class _Server:
         goes_on = mine and header.msg_id != '1'
         user = self.door.admit(self.work, peer, row if goes_on else None)
         if peer is None:
-            peer = self._new_peer()
+            peer = self._new_peer(headers)
         session, row = self._session(peer, row)
         session.authenticated = True
         session.encoding = self.encoding
         self.door.note(self.work, peer, session)
         return self._reply(peer, session, row, user)
 
-    def _new_peer(self) -> DeviceRecord:
+    def _new_peer(self, headers: Mapping[str, str]) -> DeviceRecord:
+        device = introduction(headers)
         return self.work.records.save(
             DeviceRecord(
                 owner=self.adapter.context.owner,
                 role=Role.CLIENT.value,
                 dev_id=self.header.source.uri,
                 created=self.work.now,
+                devinf=device.values() if device is not None else None,
             )
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, BinaryIO, ClassVar
 
+from pysyncml.agents.extras import Extras
 from pysyncml.errors import ConflictError, SyncmlError
 from pysyncml.protocol.devinf import ContentTypeInfo
 
@@ -128,7 +129,7 @@ class Item:
         return cls.load(io.BytesIO(data), contentType, version)
 
 
-class Agent:
+class Agent(Extras):
     """The glue between the framework and the items of one kind.
 
     A subclass must implement :meth:`getAllItems`, :meth:`getItem`, :meth:`addItem`,
@@ -144,7 +145,6 @@ class Agent:
     itemClass: Any = None
     contentTypes: list[ContentTypeInfo] = []  # noqa: RUF012 - every instance gets its own copy
     mfactory: Any = None
-    hierarchicalSync = False
     reportsChanges = False  # whether replaceItem() returns change-specs of its own
     transactional = True  # whether methods write to the database, to be taken back if they fail
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from pysyncml.agents import markup
 from pysyncml.agents.base import Agent, Ext, Item
+from pysyncml.agents.file import format_time
 from pysyncml.constants import TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
 from pysyncml.errors import InvalidContent, InvalidContentType
 from pysyncml.merge.mergers import CompositeMergerFactory, TextMergerFactory
@@ -151,6 +152,21 @@ class BaseNoteAgent(Agent):
         ContentTypeInfo(TYPE_TEXT_PLAIN, ['1.1', '1.0']),
     ]
     mfactory = CompositeMergerFactory(mergers={'body': TextMergerFactory()})
+    filterNames = ('name', 'subject', 'modified')
+
+    def filterProperties(self, itemID: str) -> Mapping[str, Any]:
+        """Return a note's name, its subject, and when it was changed, if that is known.
+
+        The subject is the name or the first line of the body: what fits one of them fits.
+        """
+        note = self.getItem(itemID)
+        when = self.modifiedTime(itemID)
+        body = markup.to_bytes(note.body) if note.body is not None else b''
+        return {
+            'name': note.name,
+            'subject': (note.name or '', _first_line(body)),
+            'modified': format_time(when),
+        }
 
     def conflictItem(self, item: Any, label: str) -> Any:
         """Return *item* without its id, and with *label* in its name."""

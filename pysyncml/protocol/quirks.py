@@ -223,6 +223,24 @@ KNOWN_PEERS: tuple[KnownPeer, ...] = (
 )
 
 
+#: The header of HTTP in which the predecessor tells its name, as ``NAME/VERSION``.
+CLIENT_HEADER = 'x-syncml-client'
+
+
+def introduction(headers: Mapping[str, str]) -> DeviceInfo | None:
+    """Return what the headers of HTTP tell of a client that has not introduced itself.
+
+    That is little, and must do for one that takes a server for an acquaintance which has never
+    seen it: a new program in the place of an old one, say.
+    """
+    said = next((text for name, text in headers.items() if name.lower() == CLIENT_HEADER), '')
+    name, _, version = said.partition('/')
+    if not version:
+        return None
+    flags = dict.fromkeys(('largeObjects', 'hierarchicalSync', 'numberOfChanges'), False)
+    return DeviceInfo(manufacturerName=name, softwareVersion=version, **flags)
+
+
 def quirks_of(device: DeviceInfo | None, dev_id: str) -> Quirks:
     """Return what is to be respected with a peer.
 

@@ -89,6 +89,8 @@ class Progress:
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts
+    ahead: list[str] = field(default_factory=list)  # folders told before it was their turn
+    filter: list[str] | None = None  # what the client wants: the query, and the kind of filter
     stats: dict[str, Any] = field(default_factory=dict)
 
     @property

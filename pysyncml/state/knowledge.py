@@ -16,6 +16,10 @@ from sqlalchemy import Connection, Select, and_, bindparam, false, func, or_, se
 from pysyncml.state.changes import CHUNK, GONE, ChangeLog
 from pysyncml.state.tables import Tables
 
+#: Stands in the place of the version that was offered: the peer has put the item out of its set
+#: (soft delete), and hears nothing of it until it shows it again or asks for everything.
+SOFT = -1
+
 
 @dataclass(slots=True)
 class Known:
@@ -30,6 +34,11 @@ class Known:
     digest: str | None = None
     stored: bool = False
 
+    @property
+    def soft(self) -> bool:
+        """Whether the peer has soft-deleted the item."""
+        return self.offered == SOFT
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -40,6 +49,12 @@ class Pending:
     state: int
     remote_id: str | None
     acknowledged: int | None
+    ahead_of: int | None = None  # the change before which it is told, though it is a later one
+
+    @property
+    def turn(self) -> int:
+        """How far one has come in the log of changes after this one."""
+        return self.seq if self.ahead_of is None else self.ahead_of - 1
 
     @property
     def gone(self) -> bool:
@@ -294,13 +309,33 @@ class Knowledge:
         return [(row[0], row[1]) for row in self._connection.execute(query) if row[0]]
 
     def unseen(self, session: int, limit: int = 1000) -> Iterator[str]:
-        """Yield our items that the peer did not show in this *session*."""
+        """Yield our items that the peer did not show in this *session*, nor soft-delete."""
         self.flush()
         change, mapping = self._t.change, self._t.mapping
         query = self._joined(change.c.item_id).where(
-            change.c.state != GONE, or_(mapping.c.seen.is_(None), mapping.c.seen != session)
+            change.c.state != GONE,
+            or_(mapping.c.seen.is_(None), mapping.c.seen != session),
+            self._in_set(),
         )
         yield from list(self._connection.execute(query).scalars())
+
+    def held(self) -> list[tuple[str, int, int | None]]:
+        """Return (item, its newest version, session) of all items the peer has an id for.
+
+        The session is the one in which the peer last showed it. Not among them is what is deleted
+        here, and what the peer has soft-deleted.
+        """
+        self.flush()
+        change, mapping = self._t.change, self._t.mapping
+        query = self._joined(change.c.item_id, change.c.seq, mapping.c.seen).where(
+            change.c.state != GONE, mapping.c.remote_id.is_not(None), self._in_set()
+        )
+        return [(row[0], row[1], row[2]) for row in self._connection.execute(query)]
+
+    def _in_set(self) -> Any:
+        """Not soft-deleted by the peer."""
+        offered = self._t.mapping.c.offered
+        return or_(offered.is_(None), offered != SOFT)
 
     def _joined(self, *columns: Any) -> Select[Any]:
         change, mapping = self._t.change, self._t.mapping
@@ -319,11 +354,12 @@ class Knowledge:
             and_(mapping.c.seq.is_(None), mapping.c.offered.is_not(None), change.c.state == GONE),
         )
         if not slow:
-            return or_(never, older)
+            return and_(self._in_set(), or_(never, older))
         gone = and_(change.c.state == GONE, older) if deletions else false()
         seen = and_(mapping.c.seen.is_not(None), mapping.c.seen == session)
         unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
-        return or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
+        shown = or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
+        return and_(self._in_set(), shown)
 
 
 def _known(row: Any) -> Known:

@@ -183,7 +183,8 @@ class Tables:
             Column('item_id', String(255), primary_key=True),
             Column('remote_id', Text),
             Column('seq', _Id),  # the version the peer has acknowledged
-            Column('offered', _Id),  # the version that was sent as an Add, not yet mapped
+            # the version that was sent as an Add, not yet mapped; -1: the peer has soft-deleted it
+            Column('offered', _Id),
             Column('unconfirmed', Boolean, nullable=False, default=False),  # our Map pair
             Column('seen', Integer),  # the session in which the peer showed that it has it
             Column('digest', String(64)),  # the fingerprint of the version the peer has

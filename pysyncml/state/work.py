@@ -223,6 +223,22 @@ class UnitOfWork:
         """Return what has arrived of the item of a binding that comes in parts."""
         return Unfinished(self.connection, self.tables, binding_id)
 
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back, at an exception, everything done inside the block: what is gathered, too.
+
+        Logs and knowledge must be asked for anew afterwards.
+        """
+        self.flush()
+        try:
+            with self.savepoint():
+                yield
+                self.flush()
+        except BaseException:
+            self._logs.clear()
+            self._knowledge.clear()
+            raise
+
     # --- options and accounts -----------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:

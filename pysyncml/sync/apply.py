@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 
-from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import AuthError
-from pysyncml.protocol import auth
+from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.messages import (
     Add,
     Alert,
+    Atomic,
     Command,
+    Copy,
     Delete,
     Get,
     Item,
+    ItemsCommand,
     Location,
     Map,
     Meta,
+    Move,
     Put,
     Replace,
     Results,
+    Sequence,
     Status,
     Sync,
 )
 from pysyncml.protocol.session import Refused, Said, Sent
-from pysyncml.protocol.stages import Stage
-from pysyncml.sync.incoming import receive_item
-from pysyncml.sync.large_objects import gather, unpack
+from pysyncml.protocol.stages import Stage, is_legal
+from pysyncml.sync.alerts import answer_alert
+from pysyncml.sync.commands import copy_item, move_item, receive
+from pysyncml.sync.containers import all_or_none, in_order
+from pysyncml.sync.large_objects import gather
 from pysyncml.sync.outgoing import CONSENT, TEMPORARY
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
-from pysyncml.sync.setting_up import devinf_uri, go_on
+from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
+from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
-
-log = logging.getLogger(__name__)
 
 
 def apply(command: Command, answered: Sent | None, parties: Parties) -> list[Said]:
     """Carry out *command* and return the answer: its Status, and what else it asks for."""
+    if isinstance(command, Status):
+        settle(command, answered, parties)
+        return []
+    return put(_answer(command, parties), parties.session)
+
+
+def _answer(command: Command, parties: Parties) -> list[Reply]:
     match command:
-        case Status():
-            settle(command, answered, parties)
-            return []
         case Alert():
-            return _alert(command, parties)
+            return answer_alert(command, parties)
         case Sync():
             return _sync(command, parties)
         case Map():
@@ -54,202 +62,113 @@ def apply(command: Command, answered: Sent | None, parties: Parties) -> list[Sai
         case Get():
             return _tell(command, parties)
         case Refused():
-            return parties.session.status_of(command.command, command.status)
+            return [Reply(command.command, command.status)]
+        case Sequence():
+            return in_order(command, lambda child: _answer_inner(child, parties))
+        case Atomic():
+            return all_or_none(
+                command, lambda c: _answer_inner(c, parties), parties, _meant(command, parties)
+            )
         case _:
-            # Atomic, Sequence, Exec, Search: optional (OMA-DS-DataSyncRep 1.2, §6.6)
-            return parties.session.status_of(command, StatusCode.NOT_IMPLEMENTED)
+            # Exec, Search: optional (OMA-DS-DataSyncRep 1.2, §6.6)
+            return [Reply(command, StatusCode.NOT_IMPLEMENTED)]
+
+
+def _answer_inner(command: Command, parties: Parties) -> list[Reply]:
+    """Answer a command in a Sequence or an Atomic, which must be legal by itself."""
+    session = parties.session
+    legal = is_legal(session.role.other, session.theirs, command.name)
+    if not legal or isinstance(command, Status):
+        return refuse_all([command], StatusCode.COMMAND_NOT_ALLOWED)
+    return _answer(command, parties)
+
+
+def _meant(command: Atomic, parties: Parties) -> list[Binding]:
+    """Return the bindings that the Syncs in *command* are about."""
+    found = {}
+    for member in members(command.commands):
+        if isinstance(member, Sync | Map):
+            binding = _binding_of(member, parties)
+            if binding is not None:
+                found[binding.store.uri] = binding
+    return list(found.values())
 
 
 # --- device information -----------------------------------------------------------------------
 
 
-def _learn(command: Put | Results, parties: Parties) -> list[Said]:
+def _learn(command: Put | Results, parties: Parties) -> list[Reply]:
     source = command.items[0].source_uri if command.items else None
     documents = [item.data for item in command.items if isinstance(item.data, DevInf)]
     for document in documents:
         parties.learn(document)
     code = StatusCode.OK if documents else StatusCode.NOT_FOUND
-    return parties.session.status_of(command, code, source=source)
+    return [Reply(command, code, source=source)]
 
 
-def _tell(command: Get, parties: Parties) -> list[Said]:
-    session = parties.session
-    target = command.items[0].target_uri if command.items else None
+def _tell(command: Get, parties: Parties) -> list[Reply]:
+    return [_tell_one(command, item, parties) for item in command.items or (Item(),)]
+
+
+def _tell_one(command: Get, item: Item, parties: Parties) -> Reply:
+    session, target = parties.session, item.target_uri
     uri = devinf_uri(session.version)
     if target is None or find_uri(target, [uri]) is None:
-        return session.status_of(command, StatusCode.NOT_FOUND, target=target)
+        return Reply(command, StatusCode.NOT_FOUND, target=target)
     results = Results(
         msg_ref=session.peer_msg_id,
         cmd_ref=command.cmd_id,
         meta=Meta(type=f'{TYPE_SYNCML_DEVICE_INFO}+xml'),
         items=(Item(source=Location(f'./{uri}'), data=parties.our_devinf()),),
     )
-    status = session.status_of(command, StatusCode.OK, target=target)
-    return [*status, Said(results, Sent('Results'))]
-
-
-# --- Alert ------------------------------------------------------------------------------------
-
-
-def _alert(command: Alert, parties: Parties) -> list[Said]:
-    session = parties.session
-    item = command.items[0] if command.items else Item()
-    source, target = item.source_uri, item.target_uri
-    kind = SyncType.of_alert(command.code)
-    resumes = command.code == AlertCode.RESUME and session.version == '1.2'
-    if not resumes and kind in (None, SyncType.SERVER_ALERTED):
-        code = _about_the_session(command, parties)
-        return session.status_of(command, code, target=target, source=source)
-    if item.meta is not None and item.meta.max_obj_size:
-        session.peer_max_obj_size = item.meta.max_obj_size
-    if session.role is Role.CLIENT:
-        binding = parties.find(target) or parties.find(source)
-        code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
-    else:
-        code = _admission(parties, command) or _open(parties, kind, item)
-    chal = auth.basic_challenge() if code in (401, 407) else None
-    anchor = item.meta.anchor if item.meta else None
-    echo = (Item(data=anchor),) if anchor else ()
-    return session.status_of(command, code, items=echo, target=target, source=source, chal=chal)
-
-
-def _admission(parties: Parties, command: Alert) -> StatusCode | None:
-    """Return why *command* may not come to a datastore that has accounts of its own."""
-    target = command.items[0].target_uri if command.items else None
-    name = find_uri(target or '', parties.stores)
-    if name is None or not parties.stores[name].accounts:
-        return None
-    if command.cred is None:
-        return StatusCode.MISSING_CREDENTIALS
-    try:
-        user = auth.verify_basic(command.cred, parties.stores[name].accounts)
-    except AuthError:
-        user = None
-    return StatusCode.INVALID_CREDENTIALS if user is None else None
-
-
-def _about_the_session(command: Alert, parties: Parties) -> StatusCode:
-    """Do what an Alert asks that is not about synchronising a datastore."""
-    session = parties.session
-    match command.code:
-        case AlertCode.NEXT_MESSAGE | AlertCode.DISPLAY:
-            return StatusCode.OK
-        case AlertCode.NO_END_OF_DATA:
-            for item in command.items:
-                _stop_sending(parties, item)
-            return StatusCode.OK
-        case AlertCode.SUSPEND if session.version == '1.2':
-            session.suspended = True
-            return StatusCode.OK
-    return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
-
-
-def _stop_sending(parties: Parties, item: Item) -> None:
-    """The peer misses the rest of an item: it is sent again as a whole the next time."""
-    ids = {item.target_uri, item.source_uri} - {None}
-    for binding in parties.bindings():
-        parcel = binding.progress.parcel
-        if parcel is not None and ids & {parcel['target'], parcel['source']}:
-            binding.progress.cursor = parcel['seq']
-            unpack(binding)
-
-
-def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
-    """Take part in what a client asks for, as its server; *kind* ``None``: to go on."""
-    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
-    if name is None:
-        return StatusCode.NOT_FOUND
-    store = parties.stores[name]
-    binding = parties.open(store, item.source_uri or item.target_uri or '')
-    progress, record = binding.progress, binding.record
-    if binding.content_type is None:
-        del parties.session.datastores[name]
-        return StatusCode.UNSUPPORTED_MEDIA_TYPE
-    anchor = item.meta.anchor if item.meta else None
-    progress.peer_last = anchor.last if anchor else None
-    progress.peer_next = anchor.next if anchor else None
-    progress.agreed = True
-    matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
-    state = record.suspended
-    if kind is None and state is not None and progress.peer_last in (None, '', state['peer_last']):
-        go_on(binding)
-        return StatusCode.OK
-    refused = kind is None
-    kind = SyncType.SLOW_SYNC if kind is None else kind
-    progress.mode = int(SyncType.TWO_WAY if kind is SyncType.SLOW_SYNC else kind)
-    progress.slow = kind is SyncType.SLOW_SYNC
-    if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
-        # a device without an anchor may have been wiped, and give its ids to other items
-        binding.known.forget_all()
-        record.cursor = 0
-        parties.work.records.save(record)
-    if not refused and (kind.slow or matches):
-        return StatusCode.OK
-    progress.slow = True
-    progress.refused = True
-    return StatusCode.REFRESH_REQUIRED
-
-
-def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
-    """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
-    progress, record = binding.progress, binding.record
-    anchor = item.meta.anchor if item.meta else None
-    progress.peer_last = anchor.last if anchor else None
-    progress.peer_next = anchor.next if anchor else None
-    progress.agreed = True
-    theirs = SyncType.of_alert(code)
-    wanted = SyncType(progress.mode)
-    if code == AlertCode.RESUME and progress.resumed:
-        theirs = SyncType.SLOW_SYNC if progress.slow else wanted
-    elif progress.resumed:
-        progress.slow = wanted.slow
-    if theirs is SyncType.SLOW_SYNC:
-        progress.slow = True
-        theirs = SyncType.TWO_WAY
-    if theirs is not wanted and (wanted is not SyncType.TWO_WAY or theirs is None or theirs.wipes):
-        progress.failed = StatusCode.FORBIDDEN
-        binding.stats.hereErr += 1
-        binding.problem('the other side insists on another kind of synchronisation')
-        return StatusCode.FORBIDDEN
-    progress.mode = int(theirs)
-    strange = record.last_sync is not None and progress.peer_last != record.peer_anchor
-    strange = strange and binding.parties.session.quirks.steady_anchors
-    if strange and not progress.slow and not theirs.wipes:
-        progress.slow = True
-        return StatusCode.REFRESH_REQUIRED
-    return StatusCode.OK
+    return Reply(command, StatusCode.OK, target=target, more=(Said(results, Sent('Results')),))
 
 
 # --- Sync and Map -----------------------------------------------------------------------------
 
 
-def _sync(command: Sync, parties: Parties) -> list[Said]:
-    session = parties.session
+def _binding_of(command: Sync | Map, parties: Parties) -> Binding | None:
+    found = parties.find(command.target.uri if command.target else None)
+    if found is None and isinstance(command, Sync) and command.source is not None:
+        found = parties.find(command.source.uri)
+    return found
+
+
+def _sync(command: Sync, parties: Parties) -> list[Reply]:
     target = command.target.uri if command.target else None
     source = command.source.uri if command.source else None
-    binding = parties.find(target) or parties.find(source)
+    binding = _binding_of(command, parties)
     code = StatusCode.OK
     if binding is None:
         code = StatusCode.NOT_FOUND
     elif not binding.progress.live:
         code = StatusCode.OPERATION_CANCELLED
-    elif session.theirs is Stage.SETUP:
+    elif parties.session.theirs is Stage.SETUP:
         code = _early(binding)
-    saids = session.status_of(command, code, target=target, source=source)
-    if binding is not None and code is StatusCode.OK:
-        binding.progress.consent |= bool(command.meta and CONSENT in command.meta.emi)
-        _prefetch(binding, command)
+    replies = [Reply(command, code, target=target, source=source)]
+    if binding is None or code is not StatusCode.OK:
+        return replies + refuse_all(command.commands, code)
+    binding.progress.consent |= bool(command.meta and CONSENT in command.meta.emi)
+    _prefetch(binding, command)
     for child in command.commands:
-        if binding is None or code is not StatusCode.OK:
-            saids += session.status_of(child, code)
-        elif not isinstance(child, Add | Replace | Delete):
-            saids += session.status_of(child, StatusCode.NOT_IMPLEMENTED)
-        elif binding.they_send:
-            saids += _items(binding, child)
-        else:
-            # in a synchronisation that goes the other way
-            saids += session.status_of(child, StatusCode.COMMAND_NOT_ALLOWED)
-    return saids
+        replies += _child(binding, child)
+    return replies
+
+
+def _child(binding: Binding, command: Command) -> list[Reply]:
+    """Carry out a command that stands in a Sync, maybe in a Sequence or an Atomic there."""
+    if not binding.they_send:
+        # in a synchronisation that goes the other way
+        return refuse_all([command], StatusCode.COMMAND_NOT_ALLOWED)
+    match command:
+        case Add() | Replace() | Delete() | Copy() | Move():
+            return _items(binding, command)
+        case Sequence():
+            return in_order(command, lambda child: _child(binding, child))
+        case Atomic():
+            parties = binding.parties
+            return all_or_none(command, lambda c: _child(binding, c), parties, [binding])
+    return refuse_all([command], StatusCode.COMMAND_NOT_ALLOWED)
 
 
 def _early(binding: Binding) -> StatusCode:
@@ -268,7 +187,7 @@ def _prefetch(binding: Binding, command: Sync) -> None:
     """Load what is known of all items of a Sync at once."""
     items = [
         item
-        for child in command.commands
+        for child in members(command.commands)
         if isinstance(child, Add | Replace | Delete)
         for item in child.items
     ]
@@ -281,32 +200,47 @@ def _prefetch(binding: Binding, command: Sync) -> None:
         binding.known.prefetch(item_ids=ours, remote_ids=theirs)
 
 
-def _items(binding: Binding, command: Add | Replace | Delete) -> list[Said]:
-    saids: list[Said] = []
+def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
+    """Do the same with each item; each has a Status of its own."""
+    if not command.items:
+        return [Reply(command, StatusCode.INCOMPLETE_COMMAND)]
+    replies = []
     for item in command.items:
-        text = ''
-        code, whole, alerts = gather(binding, command, item)
-        if not code:
-            code, text = receive_item(binding, command, whole)
-        note = (Item(data=text.encode()),) if text else ()
-        saids += binding.parties.session.status_of(
-            command, code, items=note, target=item.target_uri, source=item.source_uri
-        )
-        saids += alerts
-    return saids
+        alerts: tuple[Said, ...] = ()
+        match command:
+            case Copy():
+                code, text = copy_item(binding, command, item)
+            case Move():
+                code, text = move_item(binding, command, item)
+            case Add() | Replace() | Delete():
+                code, text, alerts = _receive(binding, command, item)
+        reply = reply_to(command, item, code, text)
+        replies.append(replace(reply, more=alerts))
+    return replies
 
 
-def _map(command: Map, parties: Parties) -> list[Said]:
+def _receive(
+    binding: Binding, command: Add | Replace | Delete, item: Item
+) -> tuple[int, str, tuple[Said, ...]]:
+    """Take in an item, or a part of one; return Status code, a line, and what else is said."""
+    code, whole, alerts = gather(binding, command, item)
+    text = ''
+    if not code:
+        code, text = receive(binding, command, whole)
+    return code, text, tuple(alerts)
+
+
+def _map(command: Map, parties: Parties) -> list[Reply]:
     """Note the ids a client gave to what we had sent (OMA-DS-Protocol 1.2, §5.3)."""
     target = command.target.uri if command.target else None
     source = command.source.uri if command.source else None
-    binding = parties.find(target)
+    binding = _binding_of(command, parties)
     code = StatusCode.NOT_FOUND if binding is None else StatusCode.OK
     if binding is not None:
         binding.known.prefetch(item_ids=[pair.target for pair in command.items])
         for pair in command.items:
             _note_pair(binding, pair.target, pair.source)
-    return parties.session.status_of(command, code, target=target, source=source)
+    return [Reply(command, code, target=target, source=source)]
 
 
 def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:

@@ -9,10 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from pysyncml.constants import ItemState, Policy, Role, StatusCode
-from pysyncml.errors import ConflictError, InvalidContent, StoreFull, SyncmlError
-from pysyncml.protocol.messages import Add, Delete, Item, Replace
+from pysyncml.errors import (
+    ConflictError,
+    InvalidContent,
+    InvalidItem,
+    ItemNotEmpty,
+    StoreFull,
+    SyncmlError,
+)
+from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
 from pysyncml.state.knowledge import Known
+from pysyncml.sync.filtering import is_kept
+from pysyncml.sync.hierarchy import place
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here, Situation, Verdict, reconcile
 
@@ -29,8 +38,13 @@ def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) 
 
     Nothing passes: whatever goes wrong costs this item its Status, and the others go on.
     """
+    return take(binding, item, lambda: Incoming(binding, command, item).receive())
+
+
+def take(binding: Binding, item: Item, action: Callable[[], int]) -> Answer:
+    """Return what comes of *action*, which is what a command asks with one *item*."""
     binding.progress.received += 1
-    status, text = _attempt(binding, lambda: _Incoming(binding, command, item).receive())
+    status, text = _attempt(binding, action)
     if text:
         name = item.source_uri or item.target_uri or '?'
         binding.stats.hereErr += 1
@@ -59,10 +73,10 @@ _FAILED = StatusCode.COMMAND_FAILED
 _FULL = StoreFull.status
 
 
-class _Incoming:
+class Incoming:
     """One item on its way in."""
 
-    def __init__(self, binding: Binding, command: Add | Replace | Delete, item: Item) -> None:
+    def __init__(self, binding: Binding, command: ItemsCommand, item: Item) -> None:
         self.binding = binding
         self.command = command
         self.item = item
@@ -122,12 +136,16 @@ class _Incoming:
 
     def receive(self) -> int:
         """Decide and do; return the Status code."""
+        if self.known is not None and self.known.soft:
+            self._recall(self.known)
         if isinstance(self.command, Delete):
             verdict, status = reconcile(self._situation())
         elif self._is_astray():
             return StatusCode.NOT_FOUND
         else:
             self.loaded = self._load()
+            place(self.binding, self.loaded, self.item, self.known.item_id if self.known else None)
+            self._complete()
             self.digest = self.agent.fingerprint(self.loaded)
             verdict, status = reconcile(self._situation())
             if verdict is Verdict.MERGE:
@@ -171,6 +189,23 @@ class _Incoming:
         ctype = (meta.type if meta else None) or self._default_type()
         data = self.binding.parties.session.quirks.as_utf8(data, ctype)
         return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
+
+    def _complete(self) -> None:
+        """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel)."""
+        metas = (self.command.meta, self.item.meta)
+        if not any(meta is not None and meta.field_level for meta in metas):
+            return
+        if self.known is None or self.here in (Here.UNKNOWN, Here.DELETED):
+            raise InvalidItem('there is no item to change fields of')
+        self.loaded = self.agent.completeItem(self.known.item_id, self.loaded)
+
+    def _recall(self, known: Known) -> None:
+        """The peer is to hear of an item again, though that was no business of its for a while."""
+        record = self.binding.record
+        newest = self.change.seq - 1 if self.change is not None else record.cursor
+        record.cursor = min(record.cursor, newest)
+        self.binding.parties.work.records.save(record)
+        self.binding.known.note(known.item_id, offered=None)
 
     def _default_type(self) -> str:
         types = self.binding.store.contentTypes
@@ -217,7 +252,7 @@ class _Incoming:
     def _is_free(self, item_id: str) -> bool:
         """Whether no other item of the peer's goes with ours."""
         known = self.binding.known.of_item(item_id)
-        if known is None:
+        if known is None or known.soft:
             return True
         if self.binding.wipes:
             return known.seen != self.number  # the old pairs do not count any more
@@ -374,7 +409,15 @@ class _Incoming:
             if text not in self.binding.stats.problems:
                 self.binding.problem(text)
             return StatusCode.RETRY_LATER
-        self.agent.deleteItem(self.known.item_id)
+        archive = isinstance(self.command, Delete) and self.command.archive
+        delete = self.agent.archiveItem if archive else self.agent.deleteItem
+        try:
+            delete(self.known.item_id)
+        except ItemNotEmpty as error:
+            # there is something in it that the peer does not have: it gets the folder again
+            self._recall(self.known)
+            self._forget()
+            return error.status
         history = self.binding.store.keepsHistory
         self.binding.log.record(self.known.item_id, ItemState.DELETED, None, history=history)
         self._forget()
@@ -447,7 +490,8 @@ def sweep(binding: Binding) -> None:
         binding.problem('nothing was deleted here, as not everything could be taken')
     elif binding.wipes:
         for item_id in binding.known.unseen(binding.number):
-            _throw_away(binding, item_id)
+            if not is_kept(binding, item_id):
+                _throw_away(binding, item_id)
     for item_id, spec in binding.agent.settleItems():
         binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
 

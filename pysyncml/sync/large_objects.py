@@ -31,6 +31,7 @@ from pysyncml.protocol.messages import (
     Replace,
 )
 from pysyncml.protocol.session import Said, Sent
+from pysyncml.state.knowledge import Pending
 from pysyncml.state.unfinished import Unfinished, UnfinishedObject
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
@@ -52,11 +53,8 @@ def peer_joins_parts(binding: Binding) -> bool:
     return True if said is None else bool(said.get('largeObjects'))
 
 
-def pack(binding: Binding, said: Said, *, new: bool) -> None:
-    """Make the item of *said* the one that travels in parts.
-
-    *new*: the peer has acknowledged no version of it yet.
-    """
+def pack(binding: Binding, said: Said, pending: Pending) -> None:
+    """Make the item of *said*, which tells of *pending*, the one that travels in parts."""
     assert said.sent is not None and isinstance(said.command, ItemsCommand)
     [item] = said.command.items
     assert isinstance(item.data, bytes)
@@ -65,10 +63,14 @@ def pack(binding: Binding, said: Said, *, new: bool) -> None:
         'item': said.sent.item,
         'seq': said.sent.seq,
         'digest': said.sent.digest,
-        'new': new,
+        'turn': pending.turn,
+        'new': pending.acknowledged is None,
+        'ahead': pending.ahead_of is not None,
         'name': said.command.name,
         'target': item.target_uri,
         'source': item.source_uri,
+        'target_parent': item.target_parent,
+        'source_parent': item.source_parent,
         'type': said.command.meta.type if said.command.meta else None,
         'format': form,
         'size': len(data),
@@ -154,7 +156,7 @@ def next_part(binding: Binding, data: bytes, room: Room) -> Said | None:
     if end < len(data):
         return Said(said, Sent(name, store, item, end, more=True))
     sent = Sent(name, store, item, parcel['seq'], digest=parcel['digest'])
-    binding.progress.cursor = parcel['seq']
+    binding.progress.cursor = parcel['turn']
     unpack(binding)
     return Said(said, sent)
 
@@ -182,6 +184,8 @@ def _part(parcel: dict[str, Any], data: bytes, *, more: bool) -> ItemsCommand:
     item = Item(
         target=Location(parcel['target']) if parcel['target'] is not None else None,
         source=Location(parcel['source']) if parcel['source'] is not None else None,
+        target_parent=parcel['target_parent'],
+        source_parent=parcel['source_parent'],
         meta=meta,
         data=data,
         more_data=more,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum, auto
 from math import inf
@@ -31,6 +32,8 @@ from pysyncml.protocol.session import Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.state.knowledge import Pending
 from pysyncml.sync import large_objects
+from pysyncml.sync.filtering import chosen, drop_unwanted
+from pysyncml.sync.hierarchy import parents, parents_first
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.room import Room
 from pysyncml.sync.setting_up import set_up
@@ -117,6 +120,7 @@ def _count(binding: Binding) -> int | None:
     if progress.opened:
         return None
     slow = _sends_all(binding)
+    drop_unwanted(binding, slow)
     if slow:
         _register_unknown(binding)
         progress.cursor = 0
@@ -127,6 +131,8 @@ def _count(binding: Binding) -> int | None:
     if not binding.we_send:
         return 0
     client = binding.role is Role.CLIENT
+    if progress.filter is not None and not client:
+        return None  # it would take a look at every item to tell
     return binding.known.count_pending(
         progress.cursor, slow=slow, session=binding.number, deletions=client
     )
@@ -173,13 +179,13 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
         listed = [pending.item_id for pending in page]
         binding.known.prefetch(item_ids=listed)
         binding.agent.prefetchItems(listed)
-        for pending in page:
+        for pending in _in_order(binding, page, slow):
             said = None
             if pending.item_id not in progress.withheld:
                 said = _command(binding, pending)
             full = progress.full and said is not None and isinstance(said.command, Add)
             if said is None or full or not _is_welcome(binding, said):
-                progress.cursor = pending.seq
+                progress.cursor = pending.turn
                 continue
             size = _size(said)
             if size > room.left:
@@ -188,16 +194,21 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                 case _Manner.LATER:
                     return saids
                 case _Manner.PART:
-                    large_objects.pack(binding, said, new=pending.acknowledged is None)
+                    large_objects.pack(binding, said, pending)
                     if not _go_on(binding, room, saids):
                         return saids
                 case _Manner.WHOLE:
                     room.left -= size
                     saids.append(said)
-                    progress.cursor = pending.seq
-                    _note_offer(binding, said, new=pending.acknowledged is None)
+                    progress.cursor = pending.turn
+                    _note_offer(
+                        binding,
+                        said,
+                        new=pending.acknowledged is None,
+                        ahead=pending.ahead_of is not None,
+                    )
                 case _Manner.NEVER:
-                    progress.cursor = pending.seq
+                    progress.cursor = pending.turn
                     _too_large(binding, said, binding.parties.session.peer_max_msg_size or best)
             most -= 1
             if room.left <= 0 or most <= 0:
@@ -238,8 +249,14 @@ def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
     saids.append(said)
     if binding.progress.parcel is not None:
         return False
-    _note_offer(binding, said, new=parcel['new'])
+    _note_offer(binding, said, new=parcel['new'], ahead=parcel['ahead'])
     return True
+
+
+def _in_order(binding: Binding, page: list[Pending], slow: bool) -> Iterator[Pending]:
+    """Yield of the changes in *page* what is to be told, in the order in which it is."""
+    pendings = chosen(binding, page, slow)
+    return parents_first(binding, pendings, slow) if binding.agent.hierarchicalSync else pendings
 
 
 def _answerable(binding: Binding) -> float:
@@ -266,11 +283,11 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     if data is None:
         return None
     ctype, body, digest = data
-    kind = _kind(binding, pending)
+    kind, place = _kind(binding, pending), parents(binding, pending.item_id)
     if client or kind is Add:
-        item = Item(source=Location(_given_id(binding, pending)), data=body)
+        item = Item(source=Location(_given_id(binding, pending)), data=body, **place)
     else:
-        item = Item(target=Location(pending.remote_id or ''), data=body)
+        item = Item(target=Location(pending.remote_id or ''), data=body, **place)
     command = kind(meta=Meta(type=ctype), items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
@@ -293,7 +310,9 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
         unknown = pending.acknowledged is None or _sends_all(binding)
         return Add if unknown else Replace
     known = binding.known.of_item(pending.item_id)
-    lost = _sends_all(binding) and (known is None or known.seen != binding.number)
+    # a client that was to show what it has, and did not show this
+    shows = _sends_all(binding) and binding.they_send
+    lost = shows and (known is None or known.seen != binding.number)
     return Add if pending.remote_id is None or lost else Replace
 
 
@@ -356,13 +375,18 @@ def _too_large(binding: Binding, said: Said, limit: int) -> None:
     binding.problem(f'{name} was not sent: the other side takes {limit:,} bytes at most')
 
 
-def _note_offer(binding: Binding, said: Said, *, new: bool) -> None:
+def _note_offer(binding: Binding, said: Said, *, new: bool, ahead: bool) -> None:
     """Remember that the item was offered as new, in case the answer is lost.
 
     A server learns from the Map pair that it has arrived; a client that deletes the item before
-    it has heard of it must say so. *new*: the peer has acknowledged no version of it.
+    it has heard of it must say so. *new*: the peer has acknowledged no version of it;
+    *ahead*: it was told before its turn, as others need it.
     """
-    if not isinstance(said.command, Add) or said.sent is None:
+    if said.sent is None:
+        return
+    if ahead:
+        binding.progress.ahead.append(said.sent.item)
+    if not isinstance(said.command, Add):
         return
     sent = said.sent
     if binding.role is Role.CLIENT:

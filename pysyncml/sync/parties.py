@@ -19,6 +19,7 @@ from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
+from pysyncml.sync.announcing import announced
 from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import common_type, find_uri
 
@@ -47,6 +48,16 @@ class LocalStore(Protocol):
     @property
     def contentTypes(self) -> list[ContentTypeInfo]:
         """What the agent can read and write."""
+        ...
+
+    @property
+    def filter(self) -> str | None:
+        """The query that says which items we want of a server; ``None``: all."""
+        ...
+
+    @property
+    def filterType(self) -> str:
+        """Whether we want nothing else (``EXCLUSIVE``), or keep what we have (``INCLUSIVE``)."""
         ...
 
 
@@ -271,6 +282,7 @@ class Parties:
                 content_types=tuple(store.contentTypes),
                 sync_types=tuple(store.record.sync_types or ()),
                 hierarchical_sync=bool(store.agent.hierarchicalSync),
+                **announced(store, self.session.version),
             )
             for store in self.stores.values()
         )
@@ -279,9 +291,8 @@ class Parties:
     def our_digest(self) -> str:
         """Return what tells whether our device information has changed."""
         document = self.our_devinf()
-        text = json.dumps(
-            [document.device.values(), [_store_values(s) for s in document.stores]], sort_keys=True
-        )
+        stores = [[_store_values(s), repr((s.capabilities, s.filters))] for s in document.stores]
+        text = json.dumps([document.device.values(), stores], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def learn(self, devinf: DevInf) -> None:

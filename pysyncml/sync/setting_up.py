@@ -24,6 +24,7 @@ from pysyncml.protocol.messages import (
     Results,
 )
 from pysyncml.protocol.session import Said, Sent
+from pysyncml.sync.filtering import make_filter, target
 from pysyncml.sync.large_objects import unpack
 from pysyncml.sync.pairing import find_uri, pair
 from pysyncml.sync.parties import Binding, Parties
@@ -158,6 +159,7 @@ def _open_bindings(parties: Parties) -> None:
             continue
         binding = parties.open(store, find_uri(peer_uri, offers) or peer_uri)
         progress, record = binding.progress, binding.record
+        progress.filter = make_filter(store.filter, store.filterType)
         progress.mode = int(mode)
         first = record.last_sync is None
         progress.slow = mode.slow or first
@@ -189,7 +191,7 @@ def _alert(binding: Binding) -> Said:
         code = AlertCode.RESUME
     anchor = Anchor(next=progress.our_next, last=progress.our_last)
     meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
-    item = Item(target=Location(progress.peer_store), source=Location(progress.store), meta=meta)
+    item = Item(target=target(binding), source=Location(progress.store), meta=meta)
     cred = binding.parties.session.creds.get(progress.store)
     return Said(Alert(cred=cred, code=code, items=(item,)), Sent('Alert', progress.store))
 

@@ -27,6 +27,10 @@ _VANISHED = {404, 410}
 _NO_RESUME = 509
 
 
+_UNKNOWN_MODE = 'it does not know this kind of synchronisation'
+_UNKNOWN_FILTER = 'it does not know this kind of synchronisation, or cannot filter by that'
+
+
 def settle(status: Status, sent: Sent | None, parties: Parties) -> None:
     """Take notice of a Status; *sent* is what it answers, if we remember it.
 
@@ -108,8 +112,9 @@ def _alert(binding: Binding, status: Status) -> None:
             407: 'it wants a user name and a password of its own',
             404: f'there is no datastore "{progress.peer_store}"; see --remote-uri',
             415: 'it takes none of our content types',
-            406: 'it does not know this kind of synchronisation',
+            406: _UNKNOWN_FILTER if progress.filter else _UNKNOWN_MODE,
             417: 'it is busy, try again later',
+            422: 'it does not understand the filter',
         }.get(status.code, 'no reason given')
         binding.problem(f'the other side refused to synchronise (status {status.code}): {reason}')
         binding.stats.peerErr += 1
@@ -140,6 +145,11 @@ def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
         binding.known.forget(sent.item)
         if code != StatusCode.CONFLICT_RESOLVED_SERVER_DATA:
             binding.stats.peerDel += 1
+        return
+    if code == StatusCode.ITEM_NOT_EMPTY:
+        binding.known.forget(sent.item)  # the folder comes back, with what is in it
+        name = binding.agent.describeItem(sent.item)
+        binding.problem(f'{name} was not deleted: the other side has something in it')
         return
     if code == StatusCode.FORBIDDEN and binding.progress.slow:
         return  # some servers want no deletions in a slow sync: the item comes back from them
@@ -180,7 +190,7 @@ def _part(binding: Binding, status: Status, sent: Sent) -> None:
     if status.code < 300:
         parcel['acked'] = sent.seq
         return
-    binding.progress.cursor = parcel['seq']
+    binding.progress.cursor = parcel['turn']
     unpack(binding)
     _unsettled(binding, status, sent)
 

@@ -288,3 +288,15 @@ def test_cost(command):
 def test_cost_depends_on_the_version():
     sync = Sync(number_of_changes=3)
     assert cost(sync, version='1.0') < cost(sync)
+
+
+@pytest.mark.parametrize('text', ['  blanks', '\n\nlines <a> & b', '\ttab ]]> ]]]]>', ' ', '\n'])
+def test_what_begins_with_blanks_is_kept_from_scanners_that_leave_them_out(text):
+    add = Add(cmd_id='1', items=(Item(source=Location('1'), data=text.encode()),))
+    assert f'<Data><![CDATA[{text[0]}' in written(add)
+    assert again(add)[0].items[0].data == text.encode()
+
+
+def test_other_texts_are_no_sections():
+    add = Add(cmd_id='1', items=(Item(source=Location('1'), data=b'a <b> \n '),))
+    assert '<Data>a &lt;b&gt; \n </Data>' in written(add)

@@ -1,10 +1,10 @@
-"""Every scenario runs in every dialect that is spoken: :data:`tests.conformance.wire.DIALECTS`."""
+"""The dialects in which the scenarios are played: :data:`tests.conformance.wire.DIALECTS`."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.wire import DIALECTS, Dialect
+from tests.conformance.wire import DIALECTS, OLDER, Dialect
 from tests.sync.support import ENGINES
 
 
@@ -15,13 +15,15 @@ def databases() -> Iterator[None]:
     yield
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is busy is asked again at once."""
-    monkeypatch.setattr('pysyncml.conversation.BUSY_PAUSE', 0.0)
-
-
-@pytest.fixture(params=DIALECTS, ids=str)
+@pytest.fixture(
+    params=[*DIALECTS, *(pytest.param(old, marks=pytest.mark.campaign) for old in OLDER)], ids=str
+)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """The encoding and the version of SyncML in which a scenario is played."""
+    return request.param
+
+
+@pytest.fixture(params=[*DIALECTS, *OLDER], ids=str)
+def any_dialect(request: pytest.FixtureRequest) -> Dialect:
+    """The same for what must always be tried in every one of them."""
     return request.param

@@ -9,6 +9,7 @@ side it judges. What a scenario is about it asserts itself; all of what follows 
 * the Status of the header comes first, then one Status for every command (or for every item of
   it) in the order of the commands, with MsgRef, CmdRef, Cmd and the addresses right; no Status
   for a Status, none where none is wanted (OMA-DS-Protocol 1.2, §5);
+* a Status of 400 and more for the header ends the session;
 * who refuses the header with 401 or 407 says nothing but Statuses, and all of them so;
 * nobody ends a package before the other side has ended the one before it, and nobody asks for
   the next message (Alert 222) and says Final at once;
@@ -131,10 +132,11 @@ class Referee:
             assert order.index(key) >= last, f'{by}: the Status for {key} is out of order'
             last = order.index(key)
             _judge_refs(status, awaited[key])
-        if self.prompt:
+        strange = (StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS)
+        if self.prompt and (first.code < 400 or first.code in strange):
             open_ = [f'{a.name} {k}' for k, a in awaited.items() if not a.answered]
             assert not open_, f'{by}: no Status for {", ".join(open_)}'
-        if first.code in (StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS):
+        if first.code in strange:
             assert first.chal is not None, 'credentials are wanted, but which?'
             assert len(statuses) == len(message.commands), 'more than Statuses to a stranger'
             assert {status.code for status in statuses} == {first.code}

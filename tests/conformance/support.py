@@ -8,12 +8,11 @@ import sqlite3
 from collections.abc import Callable
 
 import pysyncml
-from pysyncml.testing import TestDevice
-from tests.conformance.wire import Dialect, Watched, sync
-from tests.sync.support import BookmarkAgent, contents, device
+from tests.conformance.wire import Device, Dialect, Watched, sync
+from tests.sync.support import BookmarkAgent, contents
 
 
-def trio(dialect: Dialect, *everywhere: str, **values) -> tuple[TestDevice, TestDevice, TestDevice]:
+def trio(dialect: Dialect, *everywhere: str, **values) -> tuple[Device, Device, Device]:
     """Return a server and two clients of it that all have *everywhere*, and are in step."""
     server = dialect.device('S', *everywhere, **values)
     clients = dialect.device('A'), dialect.device('B')
@@ -22,7 +21,7 @@ def trio(dialect: Dialect, *everywhere: str, **values) -> tuple[TestDevice, Test
     return server, *clients
 
 
-def settle(server: TestDevice, *clients: TestDevice) -> None:
+def settle(server: Device, *clients: Device) -> None:
     """Let everybody synchronise until nothing travels; then all must have the same."""
     for _ in range(3):
         for client in clients:
@@ -38,27 +37,26 @@ def assert_quiet(wire: Watched) -> None:
         assert (counts.here, counts.peer, counts.errors) == (0, 0, 0), counts
 
 
-def anchors(dev: TestDevice) -> tuple[str, str]:
+def anchors(dev: Device) -> tuple[str, str]:
     """Return the anchors a device keeps for its only peer: its own, and the peer's."""
     with dev.context.work():
         [store] = dev.adapter.getKnownPeers()[0].stores.values()
         return store.binding.sourceAnchor, store.binding.targetAnchor
 
 
-def remember(dev: TestDevice) -> Callable[[], TestDevice]:
+def remember(dev: Device) -> Callable[[], Device]:
     """Make a backup of a device; return what restores it, as another device."""
     driver = dev.context.sa_engine.raw_connection().dbapi_connection
     backup = sqlite3.connect(':memory:')
     driver.backup(backup)
     shelf = copy.deepcopy(dev.agent.shelf)
 
-    def restore() -> TestDevice:
+    def restore() -> Device:
         agent = type(dev.agent)()
         agent.shelf = shelf
-        again = device(dev.name, agent=agent, uri=dev.uri)
+        again = dev.dialect.device(dev.name, agent=agent, uri=dev.uri)
         backup.backup(again.context.sa_engine.raw_connection().dbapi_connection)
         again.restart()
-        again.context.codec = dev.context.codec
         return again
 
     return restore
@@ -101,7 +99,7 @@ def card(uid, **values):
     return Card(uid=uid, **known, rest=values)
 
 
-def cards(dev: TestDevice) -> list[dict]:
+def cards(dev: Device) -> list[dict]:
     """Return what a device with cards has."""
     return sorted(
         (item.values() for item in dev.agent.getAllItems()), key=lambda v: (v['uid'], str(v))

@@ -15,10 +15,10 @@ from tests.conformance.wire import (
 from tests.sync.support import bookmark, contents, urls
 
 
-def test_14_without_separate_initialisation(dialect):
+def test_14_without_separate_initialisation(any_dialect):
     """Packages 1 and 3 in one, 2 and 4 in the other: one message each way less."""
-    server = dialect.device('S')
-    client = Client(server, dialect)
+    server = any_dialect.device('S')
+    client = Client(server, any_dialect)
     client.session(201, add('1', 'ours'), add('2', 'doomed'))
     usual = len(client.sent)
     server.add(bookmark('theirs'))

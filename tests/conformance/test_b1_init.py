@@ -43,38 +43,52 @@ XML = Dialect('xml', '1.2')
 # --- 10, 11: device information -------------------------------------------------------------------
 
 
-def test_10_put_and_get_of_device_information(dialect):
-    server = dialect.device('S')
-    client = Client(server, dialect)
+def test_10_put_and_get_of_device_information(any_dialect):
+    server = any_dialect.device('S')
+    client = Client(server, any_dialect)
     reply = client.say(client.put(), client.get(), client.alert(201))
     assert statuses_of(reply, 'Put') == [200]
     assert statuses_of(reply, 'Get') == [200]
     [results] = commands_of(reply, Results)
     assert (results.msg_ref, results.cmd_ref) == ('1', '2')
-    assert results.meta.type == dialect.devinf_type
-    assert results.items[0].source_uri == dialect.devinf_uri
+    assert results.meta.type == any_dialect.devinf_type
+    assert results.items[0].source_uri == any_dialect.devinf_uri
     document = results.items[0].data
-    assert (document.device.devID, document.version) == ('S', dialect.version)
+    assert (document.device.devID, document.version) == ('S', any_dialect.version)
     assert [store.uri for store in document.stores] == ['items']
     assert {1, 2} <= set(document.stores[0].sync_types)
     [peer] = server.adapter.getKnownPeers()
     assert peer.devinfo.manufacturerName == 'Foreign'
 
 
-def test_10_a_client_answers_what_a_server_asks(dialect):
+def test_10_a_client_answers_what_a_server_asks(any_dialect):
     def asks(server, request, due):
         return saying(due, *due.commands, server.put(), server.get())
 
-    server = Server(dialect, script={1: asks})
-    client = dialect.device('C')
+    server = Server(any_dialect, script={1: asks})
+    client = any_dialect.device('C')
     client.sync(server, transport=server)
     third = server.requests[1]
     assert statuses_of(third, 'Put') == [200]
     assert statuses_of(third, 'Get') == [200]
     [results] = commands_of(third, Results)
     assert results.msg_ref == '1'
-    assert results.items[0].source_uri == dialect.devinf_uri
+    assert results.items[0].source_uri == any_dialect.devinf_uri
     assert results.items[0].data.device.devID == 'C'
+
+
+def test_10_device_information_may_have_a_package_of_its_own(dialect):
+    """Some clients introduce themselves, say Final, and send their Alerts after that."""
+    client = Client(dialect.device('S', 'theirs'), dialect)
+    reply = client.say(client.put(), client.get())
+    assert statuses_of(reply, 'Put') == statuses_of(reply, 'Get') == [200]
+    assert len(commands_of(reply, Results)) == 1
+    assert reply.final
+    reply = client.say(client.alert(201))
+    assert statuses_of(reply, 'Alert') == [200]
+    assert [alert.code for alert in commands_of(reply, Alert)] == [201]
+    assert [url_of(change.items[0]) for change in client.send(add('1', 'ours'))] == ['theirs']
+    assert client.confirm().final
 
 
 def test_10_anything_else_is_not_found(dialect):
@@ -347,7 +361,7 @@ def test_18_a_client_takes_only_messages_for_answers(dialect):
     def portal(server, request, due):
         return b'<html><body>Please log in</body></html>'
 
-    server = Server(dialect, script=dict.fromkeys((1, 2), portal))  # once for each encoding
+    server = Server(dialect, script=dict.fromkeys(range(1, 20), portal))
     with pytest.raises(pysyncml.SyncmlError, match='no SyncML message'):
         client.sync(server, transport=server)
     assert urls(client) == ['ours']

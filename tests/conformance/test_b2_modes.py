@@ -165,8 +165,8 @@ def test_24_copy(dialect):
     assert contents(a) == contents(b) == contents(server)
 
 
-def test_25_update(dialect):
-    server, a, b = trio(dialect, 'x')
+def test_25_update(any_dialect):
+    server, a, b = trio(any_dialect, 'x')
     edit(a, find(a, 'x'), title='new')
     wire = sync(a, server)
     [replaced] = wire.sent(Replace)
@@ -193,8 +193,8 @@ def test_26_complex_update(dialect):
     assert values['rest'] == {'colour': 'blue', 'more': ['a', 'b']}
 
 
-def test_27_delete(dialect):
-    server, a, b = trio(dialect, 'x', 'y')
+def test_27_delete(any_dialect):
+    server, a, b = trio(any_dialect, 'x', 'y')
     gone = find(b, 'x')
     a.delete(find(a, 'x'))
     wire = sync(a, server)
@@ -235,8 +235,8 @@ def test_28_updated_between_the_add_and_its_confirmation(dialect):
 # --- both sides -----------------------------------------------------------------------------------
 
 
-def test_29_merge(dialect):
-    server, a, b = trio(dialect, 'x')
+def test_29_merge(any_dialect):
+    server, a, b = trio(any_dialect, 'x')
     edit(a, find(a, 'x'), title='by A')
     edit(b, find(b, 'x'), url='y')
     sync(a, server)
@@ -443,9 +443,9 @@ def test_39_linked_items(dialect, order):
 # --- anchors --------------------------------------------------------------------------------------
 
 
-def test_40_an_empty_client_begins_with_a_two_way_sync(dialect):
-    server = dialect.device('S', 'x', 'y')
-    client = Client(server, dialect)
+def test_40_an_empty_client_begins_with_a_two_way_sync(any_dialect):
+    server = any_dialect.device('S', 'x', 'y')
+    client = Client(server, any_dialect)
     reply = client.begin(200)
     assert statuses_of(reply, 'Alert') == [508]
     assert [alert.code for alert in commands_of(reply, Alert)] == [201]
@@ -670,6 +670,21 @@ def test_45_a_deletion_against_a_change(dialect, policy, by, code, there, told):
 
 
 # --- what the server does not do ------------------------------------------------------------------
+
+
+def test_46_our_server_refuses_what_a_datastore_does_not_take_part_in(dialect):
+    server = dialect.device('S', 'x')
+    agent = BookmarkAgent()
+    agent.addItem(bookmark('y'))
+    some = server.context.Store(uri='some', agent=agent, syncTypes=[TWO_WAY, SLOW, PULL])
+    server.adapter.addStore(some)
+    client = Client(server, dialect)
+    client.peer_store = 'some'
+    for code, status in ((202, 406), (203, 406), (205, 406), (201, 200)):
+        client.new_session()
+        reply = client.say(client.put(), client.alert(code))
+        assert statuses_of(reply, 'Alert') == [status]
+    assert [url_of(c.items[0]) for c in client.send()] == ['y']
 
 
 def test_46_a_server_may_refuse_a_kind(dialect):

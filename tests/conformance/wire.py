@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace as changed
 from typing import Any, NamedTuple
 
+from pysyncml.agents.base import Agent
 from pysyncml.codec import decode, encode
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, AlertCode
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
@@ -44,10 +45,11 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
+from pysyncml.stats import Stats
 from pysyncml.testing import TestDevice
 from pysyncml.transport import Request, Response
 from tests.conformance.referee import Referee
-from tests.sync.support import Wire, device
+from tests.sync.support import ENGINES, BookmarkAgent, Wire, bookmark
 
 #: The type of the items: a JSON object with ``url`` and ``title``.
 TYPE = 'text/x-bookmark'
@@ -72,15 +74,34 @@ class Dialect(NamedTuple):
         """The type of device information in this encoding."""
         return f'{TYPE_SYNCML_DEVICE_INFO}+{self.encoding}'
 
-    def device(self, name: str, *urls: str, **values: Any) -> TestDevice:
+    def device(self, name: str, *urls: str, agent: Agent | None = None, **values: Any) -> Device:
         """Return one of our devices, which speaks like this when it is a client."""
-        made = device(name, *urls, **values)
-        made.context.codec = self.encoding
+        made = Device(self, name, agent or BookmarkAgent(), engine=ENGINES.take(), **values)
+        for url in urls:
+            made.add(bookmark(url))
         return made
 
 
-#: Every dialect in which the scenarios are played.
-DIALECTS = [Dialect('xml', '1.2')]
+class Device(TestDevice):
+    """One of our devices; what it speaks as a client is settled."""
+
+    def __init__(self, dialect: Dialect, *args: Any, **values: Any) -> None:
+        self.dialect = dialect
+        super().__init__(*args, **values)
+
+    def sync(self, server: Any, *args: Any, **values: Any) -> dict[str, Stats]:
+        """Synchronise with *server* as its client."""
+        if self.adapter.peer is None:
+            encoding, version = self.dialect
+            self.adapter.peer = self.context.RemoteAdapter(
+                url=f'http://{server.name}/', encoding=encoding, version=version
+            )
+        return super().sync(server, *args, **values)
+
+
+#: The dialects in which the scenarios are always played, and those left to the campaign.
+DIALECTS = [Dialect('xml', '1.2'), Dialect('wbxml', '1.2')]
+OLDER = [Dialect(encoding, version) for version in ('1.1', '1.0') for encoding in ('xml', 'wbxml')]
 
 
 # --- what is said -------------------------------------------------------------------------------

@@ -9,7 +9,10 @@ import sys
 
 import pytest
 
+from pysyncml.codec import decode, encode
+from pysyncml.protocol.messages import Header, Location, Message, Status
 from tests.e2e.harness import World, check, installed, wait_for
+from tests.e2e.proxy import Proxy
 from tests.interop import syncevo
 
 ENCODINGS = pytest.mark.parametrize('wbxml', [False, True], ids=['xml', 'wbxml'])
@@ -48,6 +51,12 @@ class Meeting(World):
         self.foreign.append(server)
         return server
 
+    def gate(self, server, version) -> Gate:
+        """Return a way to the foreign *server* on which only one *version* of SyncML passes."""
+        gate = Gate('127.0.0.1', server.port, version)
+        self.proxies.append(gate)
+        return gate
+
     def login(self, name) -> list[str]:
         """Return options that make *name* known to a server, or log in as *name*."""
         file = self.root / f'.password-{name}'
@@ -65,7 +74,7 @@ class Ours:
     """A directory of ours as a client of SyncEvolution's *server*."""
 
     def __init__(self, meeting, server, name='c', *, wbxml=False, login=False):
-        self.meeting, self.name = meeting, name
+        self.meeting, self.server, self.name = meeting, server, name
         self.notes = meeting.path(name)
         self.first = ['--id', f'ours-{name}', '--remote', server.url]
         if wbxml:
@@ -81,7 +90,10 @@ class Ours:
     def sync(self, *options, code=0, via=None):
         """Synchronise once; return the result."""
         run = self.begin(*options, via=via)
-        return check(run.wait(120), run.argv, code)
+        result = check(run.wait(120), run.argv, code)
+        if result.code == 0:
+            self.server.settle()
+        return result
 
     def write(self, name, body):
         self.meeting.write(self.name, name, body)
@@ -94,6 +106,46 @@ class Ours:
             if path.is_file() and path.read_bytes().splitlines()[:1] == [first_line.encode()]
         )
         return found
+
+
+class Gate(Proxy):
+    """A proxy that makes a server one of a certain *version* of SyncML, which refuses others.
+
+    SyncEvolution's server takes them all, so a client would never come to speak an older one.
+    ``refused`` are the versions that were refused, in order.
+    """
+
+    def __init__(self, host, port, version) -> None:
+        self.version, self.refused = version, []
+        super().__init__(host, port)
+
+    def _ask(self, request, wait=True):
+        head, _, body = request.partition(b'\r\n\r\n')
+        kind = 'wbxml' if b'+wbxml' in head.lower() else 'xml'
+        header = decode(f'application/vnd.syncml+{kind}', body).header
+        if header.version == self.version:
+            return super()._ask(request, wait)
+        self.refused.append(header.version)
+        status = Status(
+            cmd_id='1',
+            msg_ref=header.msg_id,
+            cmd_ref='0',
+            cmd='SyncHdr',
+            target_refs=(header.target.uri,),
+            source_refs=(header.source.uri,),
+            code=513,
+        )
+        answer = Header(
+            version=header.version,
+            dtd_version=header.version,
+            session_id=header.session_id,
+            msg_id='1',
+            target=Location(header.source.uri),
+            source=Location(header.target.uri),
+        )
+        content_type, data = encode(Message(header=answer, commands=(status,), final=True), kind)
+        top = f'HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(data)}'
+        return f'{top}\r\n\r\n'.encode() + data
 
 
 def sessions(server, count, timeout=20) -> list[dict]:

@@ -340,6 +340,8 @@ class Server(_Device):
         properties: further properties of the configuration.
     """
 
+    host = '127.0.0.1'
+
     def __init__(
         self,
         root: Path,
@@ -374,7 +376,7 @@ class Server(_Device):
     @property
     def url(self) -> str:
         """What clients are told."""
-        return f'http://127.0.0.1:{self.port}/syncevolution'
+        return f'http://{self.host}:{self.port}/syncevolution'
 
     @property
     def log(self) -> str:
@@ -409,6 +411,15 @@ class Server(_Device):
             _end(self.process)
 
     close = kill
+
+    def settle(self, timeout: float = 10) -> None:
+        """Wait until the last session has ended here, too: a client is told all before."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            files = self.status_files()
+            if not files or re.search(r'^end = [1-9]', files[-1].read_text(), re.MULTILINE):
+                return
+            time.sleep(0.02)
 
     def sessions(self, count: int, timeout: float = 30) -> list[Outcome]:
         """Wait until *count* sessions in which something was to be synchronised have ended;

@@ -12,10 +12,10 @@ from tests.interop.syncevo import assert_equal, notes_in
 pytestmark = pytest.mark.interop
 
 
-def in_step(ours, server, count):
+def in_step(ours, server, count, way=None):
     """Assert that directories are equal, and that the *count*-th session has nothing to do."""
     assert_equal(ours.notes, server.notes)
-    result = ours.sync()
+    result = ours.sync(via=way)
     assert result.moved == {}
     assert result.stats['mode'] == 'two_way'
     session = server.sessions(count)[count - 1]
@@ -28,19 +28,21 @@ def in_step(ours, server, count):
 
 @pytest.mark.parametrize('login', [False, True], ids=['no login', 'login'])
 @ENCODINGS
-def test_changes_of_both_sides_travel(meeting, wbxml, login):
+@pytest.mark.parametrize('version', ['1.0', '1.1', '1.2'])
+def test_changes_of_both_sides_travel(meeting, version, wbxml, login):
     for side, number in itertools.product('cs', range(3)):
         meeting.write(side, f'{side}{number}.txt', f'{side} {number}\nbody <&> ä\n')
     credentials = {'username': 'me', 'password': 'secret of me'} if login else {}
     server = meeting.foreign_server('s', 'ours-c', **credentials)
     ours = Ours(meeting, server, wbxml=wbxml, login=login)
+    way = meeting.gate(server, version)
 
-    result = ours.sync()
+    result = ours.sync(via=way)
     assert result.moved == {'hereAdd': 3, 'peerAdd': 3}
     assert result.stats['mode'] == 'slow_sync'
     session = server.sessions(1)[0]
     assert (session.status, session.moved) == (200, {'local-added': 3, 'remote-added': 3})
-    assert in_step(ours, server, 2).total() == 6
+    assert in_step(ours, server, 2, way).total() == 6
 
     ours.write('new.txt', 'new of c\nbody\n')
     ours.write('c1.txt', 'c 1\nchanged by c\n')
@@ -48,7 +50,7 @@ def test_changes_of_both_sides_travel(meeting, wbxml, login):
     server.write('new.txt', 'new of s\nbody\n')
     server.write('s1.txt', 's 1\nchanged by s\n')
     server.holding('s 2').unlink()
-    assert ours.sync().moved == {
+    assert ours.sync(via=way).moved == {
         'hereAdd': 1, 'hereMod': 1, 'hereDel': 1, 'peerAdd': 1, 'peerMod': 1, 'peerDel': 1
     }  # fmt: skip
     session = server.sessions(3)[2]
@@ -61,7 +63,7 @@ def test_changes_of_both_sides_travel(meeting, wbxml, login):
         'remote-updated': 1,
         'remote-removed': 1,
     }
-    notes = in_step(ours, server, 4)
+    notes = in_step(ours, server, 4, way)
     assert notes.total() == 6
     assert {
         b'c 1\nchanged by c',
@@ -69,6 +71,23 @@ def test_changes_of_both_sides_travel(meeting, wbxml, login):
         b'new of c\nbody',
         b'new of s\nbody',
     } <= set(notes)
+    assert way.refused == {'1.0': ['1.2', '1.1'], '1.1': ['1.2'], '1.2': []}[version]
+
+
+@ENCODINGS
+def test_the_login_is_a_digest_as_soon_as_the_server_asks_for_one(meeting, wbxml):
+    server = meeting.foreign_server('s', 'ours-c', username='me', password='secret of me')
+    ours = Ours(meeting, server, wbxml=wbxml, login=True)
+    way = meeting.proxy(server)
+    way.bodies = []
+    ours.sync(via=way)
+    way.bodies.clear()
+    for _ in range(2):
+        ours.sync(via=way)
+        ways = [b'syncml:auth-md5' in request for request, _ in way.bodies]
+        assert ways[0]
+        assert not any(b'syncml:auth-basic' in request for request, _ in way.bodies)
+        way.bodies.clear()
 
 
 def test_a_wrong_password_is_told(meeting):
@@ -151,7 +170,7 @@ def test_each_mode(meeting, wbxml):
 
 @pytest.mark.parametrize(
     ('mode', 'of_c', 'of_s'),
-    [('full', 2, 2), ('push', 1, 2), ('pull', 2, 1), ('push-over', 1, 1), ('pull-over', 1, 1)],
+    [('full', 2, 2), ('push-over', 1, 1), ('pull-over', 1, 1)],
 )
 def test_the_first_session_may_be_of_any_mode(meeting, mode, of_c, of_s):
     meeting.write('s', 's.txt', 'of s\nbody\n')
@@ -164,6 +183,21 @@ def test_the_first_session_may_be_of_any_mode(meeting, mode, of_c, of_s):
     ours.sync()
     assert_equal(ours.notes, server.notes)
     in_step(ours, server, 3)
+
+
+@pytest.mark.parametrize('mode', ['push', 'pull'])
+def test_a_first_session_in_one_direction_is_refused_and_loses_nothing(meeting, mode):
+    """SyncEvolution makes a refresh of it, which would delete notes; that is not what was said."""
+    meeting.write('s', 's.txt', 'of s\nbody\n')
+    meeting.write('c', 'c.txt', 'of c\nbody\n')
+    server = meeting.foreign_server('s', 'ours-c')
+    ours = Ours(meeting, server)
+    result = ours.sync('--mode', mode, code=4)
+    assert any('synchronise both ways first' in line for line in result.stats['problems'])
+    assert notes_in(ours.notes).total() == notes_in(server.notes).total() == 1
+    ours.sync()
+    assert assert_equal(ours.notes, server.notes).total() == 2
+    ours.sync('--mode', mode)
 
 
 def test_a_directory_that_has_lost_its_memory_doubles_nothing(meeting):

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pysyncml
@@ -77,6 +77,18 @@ class Desk:
         self.bodies: dict[str, bytes] = {}  # staged and not published yet
         self.places = Places(self)
         self.outcomes: list[Any] = []
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Return what takes back all that is done from now on, but for what is in the database."""
+        self.index.flush()
+        mark, bodies, places = self.batch.mark(), dict(self.bodies), self.places.copy()
+
+        def take_back() -> None:
+            self.index = NoteIndex(self.agent.engine.model, self.work.connection)
+            self.batch.undo(mark)
+            self.bodies, self.places = bodies, places
+
+        return take_back
 
     # --- taking part in the commit ------------------------------------------------------------
 
@@ -326,6 +338,14 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self.desk.places.leave(row)
         self.desk.bodies.pop(row.id, None)
         self.desk.index.remove(row.id)
+
+    def archiveItem(self, itemID: str) -> None:
+        """Put a note into the trash, which is where all deleted notes are kept."""
+        self.deleteItem(itemID)
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Return what takes back all that is done from now on: no file has been touched yet."""
+        return self.desk.checkpoint()
 
     def settleItems(self) -> Iterator[tuple[str, str | None]]:
         """The peer has sent all it has: give notes whose names are taken another one for good.

@@ -31,6 +31,15 @@ class Places:
         self._freed: set[str] = set()  # places that will be left
         self._origins: dict[str, str] = {}  # note → where its file lies until the commit
 
+    def copy(self) -> Places:
+        """Return the same places, on which what happens from now on has no effect."""
+        other = Places(self.desk)
+        other._claimed = dict(self._claimed)
+        other._folders = Counter(self._folders)
+        other._freed = set(self._freed)
+        other._origins = dict(self._origins)
+        return other
+
     # --- looking ------------------------------------------------------------------------------
 
     def is_taken(self, path: str, row: NoteRow | None = None) -> bool:

@@ -1,0 +1,182 @@
+"""What an Alert asks for: above all, to synchronise a datastore (OMA-DS-Protocol 1.2, §5.2)."""
+
+from __future__ import annotations
+
+import logging
+
+from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
+from pysyncml.errors import AuthError, CommandError
+from pysyncml.protocol import auth
+from pysyncml.protocol.messages import Alert, Item
+from pysyncml.protocol.stages import Stage
+from pysyncml.sync.filtering import read_filter
+from pysyncml.sync.large_objects import unpack
+from pysyncml.sync.pairing import find_uri
+from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.replies import Reply, reply_to
+from pysyncml.sync.setting_up import go_on
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 500  # characters of a text to be shown to the user
+
+
+def answer_alert(command: Alert, parties: Parties) -> list[Reply]:
+    """Answer an Alert: each of its items has a Status of its own."""
+    return [_alert(command, item, parties) for item in command.items or (Item(),)]
+
+
+def _alert(command: Alert, item: Item, parties: Parties) -> Reply:
+    session = parties.session
+    kind = SyncType.of_alert(command.code)
+    resumes = command.code == AlertCode.RESUME and session.version == '1.2'
+    if not resumes and kind in (None, SyncType.SERVER_ALERTED):
+        return reply_to(command, item, _about_the_session(command, item, parties))
+    if item.meta is not None and item.meta.max_obj_size:
+        session.peer_max_obj_size = item.meta.max_obj_size
+    text = ''
+    if session.theirs is not Stage.SETUP:
+        code = StatusCode.FORBIDDEN  # too late: what is synchronised has been agreed on
+    elif session.role is Role.CLIENT:
+        binding = parties.find(item.target_uri) or parties.find(item.source_uri)
+        code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
+    else:
+        refusal = _admission(parties, command, item)
+        if refusal is not None:
+            chal = auth.basic_challenge()
+            return Reply(command, refusal, (), item.target_uri, item.source_uri, chal=chal)
+        code, text = _try_to_open(parties, kind, item)
+    anchor = item.meta.anchor if item.meta else None
+    echo = (Item(data=anchor),) if anchor else ()
+    note = (Item(data=text.encode()),) if text else ()
+    return Reply(command, code, (*echo, *note), item.target_uri, item.source_uri)
+
+
+def _admission(parties: Parties, command: Alert, item: Item) -> StatusCode | None:
+    """Return why *command* may not come to a datastore that has accounts of its own."""
+    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
+    if name is None or not parties.stores[name].accounts:
+        return None
+    if command.cred is None:
+        return StatusCode.MISSING_CREDENTIALS
+    try:
+        user = auth.verify_basic(command.cred, parties.stores[name].accounts)
+    except AuthError:
+        user = None
+    return StatusCode.INVALID_CREDENTIALS if user is None else None
+
+
+def _about_the_session(command: Alert, item: Item, parties: Parties) -> StatusCode:
+    """Do what an Alert asks that is not about synchronising a datastore."""
+    session = parties.session
+    match command.code:
+        case AlertCode.NEXT_MESSAGE:
+            return StatusCode.OK
+        case AlertCode.DISPLAY:
+            text = item.data.decode('utf-8', 'replace') if isinstance(item.data, bytes) else ''
+            shown = ''.join(char if char.isprintable() else ' ' for char in text[:_SHOWN])
+            log.warning('%s says: %s', parties.peer_label, shown)
+            return StatusCode.OK
+        case AlertCode.NO_END_OF_DATA:
+            _stop_sending(parties, item)
+            return StatusCode.OK
+        case AlertCode.SUSPEND if session.version == '1.2':
+            session.suspended = True
+            return StatusCode.OK
+    return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+
+
+def _stop_sending(parties: Parties, item: Item) -> None:
+    """The peer misses the rest of an item: it is sent again as a whole the next time."""
+    ids = {item.target_uri, item.source_uri} - {None}
+    for binding in parties.bindings():
+        parcel = binding.progress.parcel
+        if parcel is not None and ids & {parcel['target'], parcel['source']}:
+            binding.progress.cursor = parcel['turn']
+            unpack(binding)
+
+
+def _try_to_open(parties: Parties, kind: SyncType | None, item: Item) -> tuple[StatusCode, str]:
+    try:
+        return _open(parties, kind, item), ''
+    except CommandError as error:  # of its filter
+        return StatusCode(error.status), str(error)
+
+
+def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
+    """Take part in what a client asks for, as its server; *kind* ``None``: to go on.
+
+    Raises:
+        CommandError: what it wants to have cannot be told by its filter.
+    """
+    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
+    if name is None:
+        return StatusCode.NOT_FOUND
+    store = parties.stores[name]
+    kinds = store.record.sync_types
+    if kinds and kind is not None and int(kind) not in kinds:
+        return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+    wanted = read_filter(store, item.target)
+    binding = parties.open(store, item.source_uri or item.target_uri or '')
+    progress, record = binding.progress, binding.record
+    progress.filter = wanted
+    if binding.content_type is None:
+        del parties.session.datastores[name]
+        return StatusCode.UNSUPPORTED_MEDIA_TYPE
+    anchor = item.meta.anchor if item.meta else None
+    progress.peer_last = anchor.last if anchor else None
+    progress.peer_next = anchor.next if anchor else None
+    progress.agreed = True
+    matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
+    state = record.suspended
+    if kind is None and state is not None and progress.peer_last in (None, '', state['peer_last']):
+        go_on(binding)
+        return StatusCode.OK
+    refused = kind is None
+    kind = SyncType.SLOW_SYNC if kind is None else kind
+    progress.mode = int(SyncType.TWO_WAY if kind is SyncType.SLOW_SYNC else kind)
+    progress.slow = kind is SyncType.SLOW_SYNC
+    if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
+        # a device without an anchor may have been wiped, and give its ids to other items
+        binding.known.forget_all()
+        record.cursor = 0
+        parties.work.records.save(record)
+    if not refused and (kind.slow or matches):
+        return StatusCode.OK
+    progress.slow = True
+    progress.refused = True
+    return StatusCode.REFRESH_REQUIRED
+
+
+_OTHER = 'the other side insists on another kind of synchronisation'
+_WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
+
+
+def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
+    """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
+    progress, record = binding.progress, binding.record
+    anchor = item.meta.anchor if item.meta else None
+    progress.peer_last = anchor.last if anchor else None
+    progress.peer_next = anchor.next if anchor else None
+    progress.agreed = True
+    theirs = SyncType.of_alert(code)
+    wanted = SyncType(progress.mode)
+    if code == AlertCode.RESUME and progress.resumed:
+        theirs = SyncType.SLOW_SYNC if progress.slow else wanted
+    elif progress.resumed:
+        progress.slow = wanted.slow
+    if theirs is SyncType.SLOW_SYNC:
+        progress.slow = True
+        theirs = SyncType.TWO_WAY
+    if theirs is not wanted and (wanted is not SyncType.TWO_WAY or theirs is None or theirs.wipes):
+        progress.failed = StatusCode.FORBIDDEN
+        binding.stats.hereErr += 1
+        binding.problem(_WIPES if theirs and theirs.wipes else _OTHER)
+        return StatusCode.FORBIDDEN
+    progress.mode = int(theirs)
+    strange = record.last_sync is not None and progress.peer_last != record.peer_anchor
+    strange = strange and binding.parties.session.quirks.steady_anchors
+    if strange and not progress.slow and not theirs.wipes:
+        progress.slow = True
+        return StatusCode.REFRESH_REQUIRED
+    return StatusCode.OK
