@@ -138,7 +138,7 @@ class Session:
         self.number = 0  # tells this session from all others of the same peer
         self.authenticated = False
         self.trusted = True  # a server: later messages need no credentials
-        self.identified = False  # we have sent our device information
+        self.identified = False  # we have told who we are; a server: has asked who the peer is
         self.introducing = False  # the peer has sent its own, in a package before the first
         self.quirks = Quirks()  # what is different with this peer
         self.aborted = 0

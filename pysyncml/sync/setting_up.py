@@ -44,8 +44,7 @@ def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
                 return saids, False
         if not session.datastores:
             _open_bindings(parties)
-    elif parties.peer.stores is None and not session.identified and parties.bindings():
-        # some clients do not tell again what they told before they had logged in
+    elif parties.bindings() and parties.peer.stores is None and not session.identified:
         session.identified = True
         saids = [_question(session.version)]
         room.take(saids[0])
@@ -86,7 +85,11 @@ def _introduction(parties: Parties, room: Room) -> list[Said]:
 
 
 def _question(version: str) -> Said:
-    """Return the question who the peer is."""
+    """Return the question who the peer is.
+
+    A client may have told it to nobody: with a message that was refused, or to a server that has
+    lost its memory.
+    """
     meta = Meta(type=f'{TYPE_SYNCML_DEVICE_INFO}+xml')
     item = Item(target=Location(f'./{devinf_uri(version)}'))
     return Said(Get(meta=meta, items=(item,)), Sent('Get'))
