@@ -76,8 +76,8 @@ class Negotiation:
         fixed = getattr(peer, 'version', None)
         self.version: str = fixed or record.version or VERSIONS[-1]
         habit = quirks_of(peer.devinfo, peer.devID).encoding
-        said = getattr(peer, 'encoding', None)
-        self.encoding: str = said or habit or record.encoding or adapter.context.codec
+        self._usual = habit or adapter.context.codec
+        self.encoding: str = record.encoding or self._usual
         password = getattr(peer, 'password', None)
         self.login = Login(record, password or '')
         self._server_login = getattr(peer, 'server_login', None)
@@ -136,13 +136,15 @@ class Negotiation:
         self._agreed = True
         session.authenticated |= status.code == StatusCode.AUTHENTICATION_ACCEPTED
         self.login.accepted(session, status)
+        record, usual = self.peer.record, self.encoding == self._usual
         terms = {
             'version': self.version,
-            'encoding': self.encoding,
+            # as long as nothing else was said or found out, a habit learnt later counts
+            'encoding': None if usual and record.encoding is None else self.encoding,
             'auth': self.login.kind,
             'peer_nonce': self.login.stored_nonce,
         }
-        if any(getattr(self.peer.record, name) != value for name, value in terms.items()):
+        if any(getattr(record, name) != value for name, value in terms.items()):
             self._remember(**terms)
 
     def _remember(self, **values: str | None) -> None:

@@ -212,7 +212,7 @@ class RemoteAdapter(Peer):
             work.records.save(record)
         super().__init__(context, record)
         self.password = password
-        self.version, self.encoding = version, encoding
+        self.version = version
         self.server_login = server_login
 
 

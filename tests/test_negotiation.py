@@ -79,7 +79,7 @@ def test_a_client_goes_down_to_what_the_server_knows_and_remembers(no, versions)
     tried = [version for _, version in picky.said()]
     assert tried[0] == '1.2'
     assert set(tried[tried.index(best) :]) == {best}
-    assert remembered(client) == ('xml', best)
+    assert remembered(client) == (None, best)
     sessions = [message.header.session_id for *_, message in picky.requests]
     assert sessions[0] != sessions[-1]
     again = Picky(server, versions, no=no)
@@ -101,7 +101,7 @@ def test_a_server_that_has_become_newer_is_followed():
     picky = Picky(server, '1.2')
     client.sync(server, transport=picky)
     assert [version for _, version in picky.said()][:2] == ['1.0', '1.2']
-    assert remembered(client) == ('xml', '1.2')
+    assert remembered(client) == (None, '1.2')
 
 
 def test_with_no_version_in_common_the_first_refusal_is_told():

@@ -15,6 +15,7 @@ from pysyncml.codec import decode, encode
 from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MAC, NAMESPACE_AUTH_MD5
 from pysyncml.login import refusal
 from pysyncml.protocol import auth
+from pysyncml.protocol.devinf import DataStoreInfo, DevInf
 from pysyncml.protocol.messages import (
     Alert,
     Anchor,
@@ -937,3 +938,34 @@ def test_12_a_session_keeps_its_version(version):
     assert codes(client.say(alert()))['0'] == 200
     client.version = next(v for v in VERSIONS if v != version)
     assert codes(client.say(alert()))['0'] == 513
+
+
+# --- who does not tell again ----------------------------------------------------------------------
+
+
+@versions
+def test_10_a_server_asks_a_device_it_knows_nothing_of(version):
+    """A device that told who it is before it had logged in may not do so again."""
+    client = Client(device('S'), version)
+    for known in (False, True):
+        client.msg_id, client.session = 0, str(known)
+        questions = [c for c in client.say(alert()).commands if isinstance(c, Get)]
+        assert len(questions) == (not known)
+        if known:
+            continue
+        uri = questions[0].items[0].target_uri
+        assert uri == f'./devinf{version.replace(".", "")}'
+        devinf = DevInf(
+            version=version,
+            device=pysyncml.DeviceInfo(devID='D'),
+            stores=(DataStoreInfo(uri='x', content_types=tuple(BookmarkAgent.contentTypes)),),
+        )
+        results = Results(
+            cmd_id='1',
+            msg_ref='1',
+            cmd_ref=questions[0].cmd_id,
+            meta=Meta(type='application/vnd.syncml-devinf+xml'),
+            items=(Item(source=Location(uri), data=devinf),),
+        )
+        sync = Sync(cmd_id='2', target=Location('items'), source=Location('x'))
+        assert codes(client.say(results, sync)) == {'0': 200, '1': 200, '2': 200}

@@ -535,13 +535,14 @@ def test_defect_27_passwords_on_disk(world: World) -> None:
 
 def test_defect_27_a_typed_password_is_kept_for_oneself(world: World) -> None:
     """A password that was given with -p is remembered, in a file nobody else can read."""
-    world.server('s', *ALICE)
-    world.sync('a', *ALICE)
+    login = ('--username', 'alice', '--password', 'open sesame')
+    world.server('s', *login)
+    world.sync('a', *login)
     world.sync('a')
     holders = [
         p
         for p in (world.path('a') / '.sync').iterdir()
-        if p.is_file() and b'secret' in p.read_bytes()
+        if p.is_file() and b'open sesame' in p.read_bytes()
     ]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in holders)
     assert [path.name for path in holders] in (['credentials'], [])

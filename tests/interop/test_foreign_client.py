@@ -50,6 +50,8 @@ def test_changes_of_both_sides_travel(meeting, version, wbxml, login):
     if login != 'none':
         options = [*meeting.login('me'), *LOGINS[login]]
         credentials = {'username': 'me', 'password': 'secret of me'}
+    if version == '1.0' and login == 'md5':  # no server of ours can check the digests of 1.0
+        options[-1] = 'md5'
     for side, number in itertools.product('cs', range(3)):
         meeting.write(side, f'{side}{number}.txt', f'{side} {number}\nbody <&> ä\n')
     server = serve(meeting, *options)
