@@ -295,7 +295,8 @@ def _append(binding: Binding, thing: UnfinishedObject, item: Item) -> int:
         part = decoded
     else:
         described['base64'] += (len(part) + 2) // 3 * 4
-        described['lines'] += part.count(b'\n')
+        if not get_codec(binding.parties.session.encoding).binary:
+            described['lines'] += part.count(b'\n')
     unfinished.append(thing, part)
     return StatusCode.OBJECT_SIZE_MISMATCH if thing.received > thing.size else 0
 
