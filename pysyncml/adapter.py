@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml.agents.base import Agent
+from pysyncml.busy import Waiting
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
@@ -291,6 +292,9 @@ class Adapter(Device):
         self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
         self.suspended = False  # whether our user wants to stop, and go on another time
         self.objects = ObjectCache()
+        #: Asked by a server before it answers a message; if it is, the client is to ask again.
+        self.isBusy: Callable[[], bool] | None = None
+        self.waiting = Waiting()
         self._peer = peer
 
     def suspend(self) -> None:

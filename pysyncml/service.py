@@ -34,6 +34,7 @@ from pysyncml.sync import Parties, turn
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
+from pysyncml.busy import Post, later
 from pysyncml.conversation import limit_for, stats_of
 from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
 
@@ -76,16 +77,26 @@ def answer(
     """
     try:
         encoding = recognise(content_type, body).name
-        message = decode(content_type, body)
+        post = Post(decode(content_type, body), body, url, headers or {})
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
-    door = Doorkeeper(adapter.auth, message, body, url, headers or {})
+    post = adapter.waiting.take(post.message) or post
+    if adapter.isBusy is not None and adapter.isBusy():
+        content_type, body = encode(later(post.message, kept=adapter.waiting.put(post)), encoding)
+        return Answer(body, content_type)
+    return _answer(adapter, post, encoding, hashlib.sha256(body).hexdigest())
+
+
+def _answer(adapter: Adapter, post: Post, encoding: str, digest: str) -> Answer:
+    """Answer *post*; *digest* is that of the request that gets the answer."""
+    message = post.message
+    door = Doorkeeper(adapter.auth, message, post.body, post.url, post.headers)
     sender = message.header.source.uri
     try:
         ended: list[Any] = []
         with adapter.context.work() as work:
-            server = _Server(adapter, work, message, encoding, body, door, ended)
-            reply = server.answer(headers or {})
+            server = _Server(adapter, work, message, encoding, digest, door, ended)
+            reply = server.answer(post.headers)
         for peer, stats, how in ended:
             adapter.tellEnd(peer, stats, how)
         return reply
@@ -113,7 +124,7 @@ class _Server:
         work: UnitOfWork,
         message: Message,
         encoding: str,
-        body: bytes,
+        digest: str,
         door: Doorkeeper,
         ended: list[Any],
     ) -> None:
@@ -122,7 +133,7 @@ class _Server:
         self.message = message
         self.header = message.header
         self.encoding = encoding
-        self.digest = hashlib.sha256(body).hexdigest()
+        self.digest = digest
         self.door = door
         self.ended = ended
 

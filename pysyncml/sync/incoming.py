@@ -396,6 +396,10 @@ class Incoming:
         return f'{self.binding.parties.peer_label} {day}'
 
     def _bring_back(self, status: int) -> int | None:
+        if self.binding.role is Role.CLIENT and not self.remote_id:
+            # back here it would have another id, of which the server could not be told: it is to
+            # send it as a new item
+            return StatusCode.GONE
         self._forget()
         self.known = None
         self.loaded.id = None

@@ -23,6 +23,18 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return request.param
 
 
+@pytest.fixture(
+    params=[
+        *DIALECTS,
+        *(pytest.param(old, marks=pytest.mark.campaign) for old in OLDER if old.version != '1.0'),
+    ],
+    ids=str,
+)
+def later_dialect(request: pytest.FixtureRequest) -> Dialect:
+    """The same without SyncML 1.0, which has no items in parts."""
+    return request.param
+
+
 @pytest.fixture(params=[*DIALECTS, *OLDER], ids=str)
 def any_dialect(request: pytest.FixtureRequest) -> Dialect:
     """The same for what must always be tried in every one of them."""

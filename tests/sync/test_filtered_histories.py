@@ -13,7 +13,7 @@ from tests.sync.test_filters import Searchable
 
 COLORS = ('red', 'green', 'blue')
 QUERIES = (None, 'url&CON;red', 'url&NE;blue', 'title&CON;x', 'url&CON;green&OR;title&CON;y')
-MODES = (SyncType.TWO_WAY,) * 6 + (SyncType.SLOW_SYNC,)
+MODES = (SyncType.TWO_WAY,) * 6 + (SyncType.SLOW_SYNC, SyncType.ONE_WAY_FROM_SERVER)
 
 
 class History:

@@ -24,6 +24,7 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
+from pysyncml.state.records import BindingRecord
 from tests.sync.support import (
     BookmarkAgent,
     Script,
@@ -373,3 +374,30 @@ def test_an_item_the_other_side_refused_is_sent_again(caplog):
         assert contents(receiver) == [('a', 'new'), ('b', 'title of b')]
         stats = client.sync(server)['items']
         assert (stats.here, stats.peer, stats.errors) == (0, 0, 0)
+
+
+def test_what_was_deleted_here_comes_back_under_an_id_both_know():
+    """The server has changed what the client has deleted, and is not told of in this mode."""
+    server, client = in_step('a')
+    client.delete(find(client, 'a'))
+    edit(server, find(server, 'a'), title='changed there')
+    client.sync(server, PULL)
+    for _ in range(2):
+        client.sync(server)
+    assert contents(client) == contents(server) == [('a', 'changed there')]
+    edit(client, find(client, 'a'), title='changed here')
+    client.sync(server)
+    assert contents(server) == [('a', 'changed here')]
+
+
+def test_a_one_way_sync_with_wrong_anchors_doubles_nothing():
+    server, client = in_step('theirs')
+    client.add(bookmark('ours'))
+    client.sync(server)
+    with client.context.work() as work:
+        [record] = work.records.find(BindingRecord)
+        record.our_anchor = '12345'
+        work.records.save(record)
+    client.sync(server, PULL)
+    client.sync(server)
+    assert urls(client) == urls(server) == ['ours', 'theirs']

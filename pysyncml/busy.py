@@ -1,0 +1,67 @@
+"""Messages that a busy server has put off (OMA-DS-Protocol 1.2, §5.13).
+
+A server that has no time says so with Status 101 and keeps the message. The client asks for its
+answer with Alert 221, again and again, until there is time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pysyncml.constants import AlertCode, StatusCode
+from pysyncml.login import refusal
+from pysyncml.protocol.messages import Alert, Message
+
+#: How much is kept of messages that wait for an answer: how many, and how many bytes of all.
+MOST_MESSAGES, MOST_BYTES = 100, 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message as it came: decoded, with its bytes, its address and the headers of HTTP."""
+
+    message: Message
+    body: bytes
+    url: str | None
+    headers: Mapping[str, str]
+
+
+class Waiting:
+    """The messages of one server that wait for an answer, one for each session."""
+
+    def __init__(self) -> None:
+        self._posts: OrderedDict[tuple[str, str], Post] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, post: Post) -> bool:
+        """Keep *post*; return ``False`` if too much is waiting already."""
+        with self._lock:
+            held = sum(len(each.body) for each in self._posts.values())
+            if len(self._posts) >= MOST_MESSAGES or held + len(post.body) > MOST_BYTES:
+                return False
+            self._posts[_key(post.message)] = post
+            return True
+
+    def take(self, message: Message) -> Post | None:
+        """Return what *message* asks for the answer of, and forget it; ``None`` if nothing."""
+        with self._lock:
+            return self._posts.pop(_key(message), None) if _asks_again(message) else None
+
+
+def later(message: Message, *, kept: bool) -> Message:
+    """Return the answer that puts *message* off: the whole package is still to be answered."""
+    code = StatusCode.IN_PROGRESS if kept else StatusCode.RETRY_LATER
+    answer = refusal(message, code)
+    return Message(header=answer.header, commands=answer.commands, final=not kept)
+
+
+def _key(message: Message) -> tuple[str, str]:
+    return message.header.source.uri, message.header.session_id
+
+
+def _asks_again(message: Message) -> bool:
+    alerts = [command for command in message.commands if isinstance(command, Alert)]
+    return any(alert.code == AlertCode.RESULT for alert in alerts)
