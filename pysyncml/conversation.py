@@ -101,7 +101,14 @@ def _converse(
             return stats_of(session)
         if session.busy:
             _wait(session)
-        inbound = negotiation.exchange(session, message, post)
+        try:
+            inbound = negotiation.exchange(session, message, post)
+        except (TransportError, RemoteProtocolError) as error:
+            if not session.suspended:
+                raise
+            # we are leaving; some servers have nothing to say to that (SyncEvolution does not)
+            log.info('the server has not answered that the session is put off: %s', error)
+            return stats_of(session)
 
 
 def _wait(session: Session) -> None:
@@ -176,7 +183,7 @@ def _exchange(
             raise
         except TransportError as error:
             # the same message again is harmless: if it had arrived, so comes its answer
-            if session.msg_id == 1 or delay is None:
+            if session.msg_id == 1 or delay is None or session.suspended:
                 raise
             log.info('%s; trying again', error)
             time.sleep(delay)

@@ -251,8 +251,9 @@ def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
     if known is None or not remote_id:
         return  # an item we never sent, or do not have any more
     session = binding.parties.session
-    # a pair of an earlier session, sent before the changes, does not say it is still there
-    late = session.theirs <= Stage.SYNC
+    # a pair of an earlier session, sent before the changes, does not say it is still there,
+    # unless it is that session which goes on
+    late = session.theirs <= Stage.SYNC and not binding.progress.resumed
     binding.known.note(
         known.item_id,
         remote_id=remote_id,

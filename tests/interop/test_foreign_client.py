@@ -49,6 +49,8 @@ def test_changes_of_both_sides_travel(meeting, version, wbxml, login):
     options = []
     if login != 'none':
         options = [*meeting.login('me'), *LOGINS[login]]
+        if login == 'md5' and version == '1.0':
+            options[-1] = 'md5'  # what is stored does not serve for the digests of 1.0
         credentials = {'username': 'me', 'password': 'secret of me'}
     if version == '1.0' and login == 'md5':  # no server of ours can check the digests of 1.0
         options[-1] = 'md5'
