@@ -1,7 +1,7 @@
 """B3: packages of several messages, a peer that is busy or full, counts, and ids on their way.
 
-Sizes and large objects are in :mod:`tests.conformance.test_b3_large_objects`, commands that are optional
-in :mod:`tests.conformance.test_b3_commands`.
+Sizes and large objects are in :mod:`tests.conformance.test_b3_large_objects`, optional commands in
+:mod:`tests.conformance.test_b3_commands`.
 """
 
 from __future__ import annotations
