@@ -151,7 +151,7 @@ CAMEL_CASE = set(
 
     isSameItem prefetchItems newChangeSpec currentWork inWork setAccounts lastSync sourceAnchor
     targetAnchor knownCount settleItems
-    archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
+    matchItems archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
     dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
 
     describeStats newID fullClassname getAddressSize getMaxMemorySize

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, BinaryIO, ClassVar
 
@@ -260,6 +260,17 @@ class Agent(Extras):
         equal one; with many items, override it with something faster (a digest in an index).
         """
         return next((mine for mine in self.getAllItems() if self._isSame(mine, item)), None)
+
+    def matchItems(self, item: Any) -> Iterator[Any]:
+        """Yield all our items that may be the same thing as *item*, the likeliest first.
+
+        Of several equal items each goes with one of the peer's. The default yields what
+        :meth:`matchItem` returns, or, if that is not overridden either, all equal items.
+        """
+        if type(self).matchItem is Agent.matchItem:
+            yield from (mine for mine in self.getAllItems() if self._isSame(mine, item))
+        elif (match := self.matchItem(item)) is not None:
+            yield match
 
     def fingerprint(self, item: Any) -> str | None:
         """Return a short text that is the same for equal items; ``None`` if there is no telling.

@@ -242,10 +242,10 @@ class Incoming:
 
     def _look_for_match(self) -> tuple[bool, bool]:
         if self.match is None:
-            match = self.agent.matchItem(self.loaded)
-            if match is None or not self._is_free(str(match.id)):
+            matches = self.agent.matchItems(self.loaded)
+            self.match = next((m for m in matches if self._is_free(str(m.id))), None)
+            if self.match is None:
                 return False, False
-            self.match = match
         same = self.agent.isSameItem(str(self.match.id), self.loaded)
         return same, not same
 

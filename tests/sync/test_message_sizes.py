@@ -30,10 +30,12 @@ def check(wire: Wire, for_client: int, for_server: int) -> None:
     there=names,
     changes=names,
     restart=st.booleans(),
+    encoding=st.sampled_from(['xml', 'wbxml']),
 )
-def test_no_message_is_too_large(for_client, for_server, here, there, changes, restart):
+def test_no_message_is_too_large(for_client, for_server, here, there, changes, restart, encoding):
     ENGINES.release()
     client = device('C', maxMsgSize=for_client)
+    client.context.codec = encoding
     server = device('S', maxMsgSize=for_server)
     for dev, titles in ((client, here), (server, there)):
         for number, title in enumerate(titles):

@@ -401,3 +401,14 @@ def test_a_one_way_sync_with_wrong_anchors_doubles_nothing():
     client.sync(server, PULL)
     client.sync(server)
     assert urls(client) == urls(server) == ['ours', 'theirs']
+
+
+# --- equal items ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('here', 'there'), [(2, 3), (3, 2), (1, 4), (4, 1), (3, 3)])
+def test_of_several_equal_items_each_goes_with_one_of_the_others(here, there):
+    client, server = device('C', *['x'] * here), device('S', *['x'] * there)
+    for _ in range(2):
+        client.sync(server, SyncType.SLOW_SYNC)
+        assert urls(client) == urls(server) == ['x'] * max(here, there)

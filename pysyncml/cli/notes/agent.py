@@ -426,6 +426,15 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         rows.sort(key=lambda row: row.sha256 != item.digest)
         return self._note(rows[0]) if rows else None
 
+    def matchItems(self, item: Any) -> Iterator[Note]:
+        """Yield our note of the same name; for a peer without names, all of the same content."""
+        if item.named:
+            match = self.matchItem(item)
+            if match is not None:
+                yield match
+        else:
+            yield from map(self._note, self._with_text(item))
+
     def _with_text(self, item: Any) -> list[NoteRow]:
         """Return our notes with the text of *item*, whatever became of its line ends."""
         rows = self.desk.index.with_content(item.digest)
