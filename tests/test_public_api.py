@@ -151,8 +151,8 @@ CAMEL_CASE = set(
 
     isSameItem prefetchItems newChangeSpec currentWork inWork setAccounts lastSync sourceAnchor
     targetAnchor knownCount settleItems
-    matchItems archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
-    dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
+    archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
+    matchItems dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
 
     describeStats newID fullClassname getAddressSize getMaxMemorySize
     enableSqliteCascadingDeletes isMd5Equal
