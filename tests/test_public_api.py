@@ -152,7 +152,8 @@ CAMEL_CASE = set(
     isSameItem prefetchItems newChangeSpec currentWork inWork setAccounts lastSync sourceAnchor
     targetAnchor knownCount settleItems
     archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
-    matchItems dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
+    matchItems
+    dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
 
     describeStats newID fullClassname getAddressSize getMaxMemorySize
     enableSqliteCascadingDeletes isMd5Equal
