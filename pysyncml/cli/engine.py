@@ -87,7 +87,7 @@ class CommandLineSyncEngine(HookHost):
         self.stdout: TextIO = sys.stdout
         self.stderr: TextIO = sys.stderr
         self.progress = Progress(sys.stderr, shown=False)
-        self._handlers: list[logging.Handler] = []
+        self._showing = logs.Showing()
         self._saved: dict[str, Any] = {}
 
     # --- what programs use -----------------------------------------------------------------------
@@ -168,7 +168,7 @@ class CommandLineSyncEngine(HookHost):
         parser = options.make_parser(self)
         self.fire('options.parse.init')
         self.options, self.said = options.parse(parser, argv)
-        self._handlers = logs.set_up_logging(self.options, sys.stderr)
+        self._showing = logs.set_up_logging(self.options, sys.stderr)
         self.fire('options.parse.datadir')
         if not self.dataDir:
             raise UsageError('no hook for "options.parse.datadir" has set dataDir')
@@ -309,15 +309,17 @@ class CommandLineSyncEngine(HookHost):
         print(f'{prog}: {line}', file=stream or sys.stderr)
         if not isinstance(error, KeyboardInterrupt):
             log.debug('it happened here:', exc_info=error)
-            for handler in self._handlers[1:]:  # the log file; stderr has got the line already
+            for handler in self._showing.handlers[
+                1:
+            ]:  # the log file; stderr has got the line already
                 handler.handle(log.makeRecord(log.name, logging.ERROR, '', 0, line, (), None))
         return int(code)
 
     def _finish(self) -> None:
         if self.context is not None and hasattr(self.context, 'close'):
             self.context.close()
-        logs.stop_logging(self._handlers)
-        self._handlers = []
+        logs.stop_logging(self._showing)
+        self._showing = logs.Showing()
 
     # --- the adapter -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from pysyncml.errors import UsageError
@@ -43,8 +44,16 @@ class LogFormatter(logging.Formatter):
         return '\n'.join(prefix + line for line in lines)
 
 
-def set_up_logging(options: Any, stream: TextIO | None = None) -> list[logging.Handler]:
-    """Show as much as the options ask for; return the handlers, for :func:`stop_logging`.
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What was set up, and the level of the root logger before."""
+
+    handlers: tuple[logging.Handler, ...] = ()
+    level: int | None = None
+
+
+def set_up_logging(options: Any, stream: TextIO | None = None) -> Showing:
+    """Show as much as the options ask for; return what :func:`stop_logging` takes back.
 
     On *stream* (default: stderr): warnings; with ``-v`` what is being done, ``-vv`` with the
     names of the loggers, ``-vvv`` every detail and tracebacks, ``-vvvv`` the libraries too;
@@ -61,12 +70,13 @@ def set_up_logging(options: Any, stream: TextIO | None = None) -> list[logging.H
     if options.logFile:
         handlers.append(_file(options.logFile, min(level, logging.INFO)))
     root = logging.getLogger()
+    before = root.level
     root.setLevel(min(handler.level for handler in handlers))
     for handler in handlers:
         root.addHandler(handler)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.NOTSET if verbose >= 4 else logging.WARNING)
-    return handlers
+    return Showing(tuple(handlers), before)
 
 
 def _file(path: str, level: int) -> logging.Handler:
@@ -79,9 +89,11 @@ def _file(path: str, level: int) -> logging.Handler:
     return handler
 
 
-def stop_logging(handlers: list[logging.Handler]) -> None:
-    """Take the handlers off again and close their files."""
+def stop_logging(showing: Showing) -> None:
+    """Take the handlers off again, close their files, and let the level be what it was."""
     root = logging.getLogger()
-    for handler in handlers:
+    for handler in showing.handlers:
         root.removeHandler(handler)
         handler.close()
+    if showing.level is not None:
+        root.setLevel(showing.level)

@@ -1,4 +1,3 @@
-import logging
 import sys
 
 import pytest
@@ -16,6 +15,3 @@ def surroundings(monkeypatch):
     monkeypatch.setitem(sys.modules, 'keyring', None)
     monkeypatch.delenv('SYNC_NOTES_PASSWORD', raising=False)
     monkeypatch.setattr(sys, 'argv', ['sync-notes'])
-    level = logging.getLogger().level
-    yield
-    logging.getLogger().setLevel(level)

@@ -257,12 +257,13 @@ def test_53_base64_that_is_cut_anywhere(talk, length):
 
 
 def test_53_line_ends_that_got_lost_in_xml(talk):
-    """A size that counts CRLF, though an XML parser has made LF of it, is right."""
+    """A size that counts CRLF, though an XML parser has made LF of it, is right; only in XML."""
     data = json.dumps({'url': 'whole', 'title': 'x' * 900}, indent=1).encode()
     size = len(data.replace(b'\n', b'\r\n'))
     talk.say(talk.sync(part(data[:500], size=size, more=True)), final=False)
-    assert codes(talk.say(talk.sync(part(data[500:])))) == [201]
-    assert urls(talk.server) == ['whole']
+    taken = talk.dialect.encoding == 'xml'
+    assert codes(talk.say(talk.sync(part(data[500:])))) == [201 if taken else 424]
+    assert urls(talk.server) == (['whole'] if taken else [])
 
 
 def test_50_the_test_measures_what_it_says(dialect):
