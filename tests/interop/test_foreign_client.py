@@ -198,6 +198,18 @@ def test_a_slow_synchronisation_of_equal_notes_changes_nothing(meeting, wbxml):
     in_step(client, server, 3)
 
 
+@ENCODINGS
+def test_two_notes_of_equal_text_stay_two(meeting, wbxml):
+    for name in ('one', 'two'):
+        meeting.write('s', f'{name}.txt', 'the same\nin both\n')
+    server = serve(meeting)
+    client = meeting.foreign_client('c', server, wbxml=wbxml)
+    client.sync()
+    client.sync('slow')
+    assert assert_equal(client.notes, server.path) == {b'the same\nin both': 2}
+    in_step(client, server, 3)
+
+
 def test_a_device_that_has_lost_its_memory_doubles_nothing(meeting):
     for number in range(5):
         meeting.write('s', f's{number}.txt', f's {number}\nbody\n')
