@@ -227,6 +227,8 @@ def _receive(
     text = ''
     if not code:
         code, text = receive(binding, command, whole)
+    elif code >= 300:
+        binding.not_taken(item.source_uri or item.target_uri, f'its parts got status {int(code)}')
     return code, text, tuple(alerts)
 
 

@@ -350,9 +350,12 @@ def _is_complete(thing: UnfinishedObject) -> bool:
 def _no_end(binding: Binding, thing: UnfinishedObject) -> list[Said]:
     """Return the Alert that the rest of an item is missing (223); none for a past session."""
     described = thing.described
-    if described['session'] != binding.parties.session.number:
-        return []
     target, source = described['target'], described['source']
+    past = described['session'] != binding.parties.session.number
+    if not past or binding.progress.resumed:
+        binding.not_taken(source or target, 'its end is missing')
+    if past:
+        return []
     item = Item(
         target=Location(target) if target is not None else None,
         source=Location(source) if source is not None else None,

@@ -1,0 +1,44 @@
+"""Peers that lie, come at odd times, or ask for what is not theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from pysyncml.protocol.messages import Add, Item, Location, Meta
+from tests.sync.phone import META, Phone, data_of
+from tests.sync.support import device, urls
+
+
+def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
+    meta = Meta(size=size, emi=emi)
+    item = Item(source=Location(source), meta=meta, data=data, more_data=more)
+    return kind(meta=META, items=(item,))
+
+
+def whole(data, source='1', kind=Add):
+    return kind(meta=META, items=(Item(source=Location(source), data=data),))
+
+
+# --- items that come in parts -----------------------------------------------------------------
+
+
+def known_item(**values):
+    """Return a server and a phone that both have the bookmark ``x``; there it is called 1."""
+    server = device('S', **values)
+    phone = Phone(server)
+    phone.session_with(whole(data_of('x')), code=201)
+    assert urls(server) == ['x']
+    return server, phone
+
+
+@pytest.mark.parametrize('refused', ['too large', 'no size', 'no end'])
+def test_a_refresh_deletes_nothing_when_an_item_in_parts_was_not_taken(refused):
+    server, phone = known_item(maxObjSize=1000)
+    phone.start(203)
+    size = {'too large': 5000, 'no size': None, 'no end': 900}[refused]
+    phone.sync(part(b'{"url": "x", ', size=size))
+    phone.end()
+    assert urls(server) == ['x']
+
+
+# --- sessions ---------------------------------------------------------------------------------
