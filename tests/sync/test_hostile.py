@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pysyncml.protocol.messages import Add, Item, Location, Meta
+from pysyncml.protocol.messages import Add, Item, Location, Meta, Replace
 from tests.sync.phone import META, Phone, data_of
 from tests.sync.support import device, urls
 
@@ -39,6 +39,18 @@ def test_a_refresh_deletes_nothing_when_an_item_in_parts_was_not_taken(refused):
     phone.sync(part(b'{"url": "x", ', size=size))
     phone.end()
     assert urls(server) == ['x']
+
+
+def test_an_item_that_has_become_small_is_taken_after_a_session_that_broke_in_its_middle():
+    server, phone = known_item()
+    phone.start(200)
+    phone.sync(part(b'{"url": "x", ', kind=Replace, size=900), final=False)
+    # the connection breaks; the next session is an ordinary one
+    phone.start(200)
+    answers = phone.sync(whole(data_of('x', 'short'), kind=Replace))
+    assert answers[1] == ('Replace', 200)
+    [item] = server.agent.getAllItems()
+    assert item.title == 'short'
 
 
 # --- sessions ---------------------------------------------------------------------------------
