@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pysyncml.protocol.messages import Add, Item, Location, Meta, Replace
-from tests.sync.phone import META, Phone, data_of
-from tests.sync.support import device, urls
+from tests.sync.phone import META, Phone, codes, data_of
+from tests.sync.support import bookmark, device, urls
 
 
 def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
@@ -51,6 +51,15 @@ def test_an_item_that_has_become_small_is_taken_after_a_session_that_broke_in_it
     assert answers[1] == ('Replace', 200)
     [item] = server.agent.getAllItems()
     assert item.title == 'short'
+
+
+def test_ids_of_maps_may_be_any_number():
+    server, phone = known_item()
+    server.add(bookmark('new'))
+    phone.start(200)
+    phone.sync()
+    reply = phone.end(('#' + '9' * 30, 'a'), ('#' + '9' * 5000, 'b'), ('#-1', 'c'))
+    assert ('Map', 200) in codes(reply)
 
 
 # --- sessions ---------------------------------------------------------------------------------
