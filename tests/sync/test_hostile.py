@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pysyncml.protocol.messages import Add, Item, Location, Meta, Replace
+from pysyncml.protocol.messages import Add, Alert, Item, Location, Meta, Replace, Status
 from tests.sync.phone import META, Phone, codes, data_of
 from tests.sync.support import bookmark, device, urls
 
@@ -63,3 +63,25 @@ def test_ids_of_maps_may_be_any_number():
 
 
 # --- sessions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('code', [221, 222, 223, 224, 100])
+def test_who_goes_on_with_a_session_that_nobody_knows_hears_so(code):
+    server, phone = known_item()
+    phone.session, phone.message = '4711', 4
+    reply = phone.say(Alert(code=code, items=(Item(data=b'hello'),)), final=False)
+    [status] = [c for c in reply.commands if isinstance(c, Status)]
+    assert (status.cmd_ref, status.code) == ('0', 512)
+
+
+def test_a_message_of_an_old_session_does_not_end_the_new_one():
+    server, phone = known_item()
+    phone.start(200)
+    old, number = phone.session, phone.message
+    phone.start(200)
+    new = phone.session, phone.message
+    phone.session, phone.message = old, number
+    phone.say(Alert(code=222, items=(Item(),)), final=False)
+    phone.session, phone.message = new
+    assert phone.sync(whole(data_of('y'), source='2'))[1] == ('Add', 201)
+    assert urls(server) == ['x', 'y']
