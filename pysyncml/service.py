@@ -189,8 +189,8 @@ class _Server:
             if not follows:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             return session, row
-        begins = any(isinstance(c, Alert | Put | Get) for c in self.message.commands)
-        if header.msg_id != '1' and not begins:
+        begins = any(isinstance(c, Put | Get) for c in self.message.commands)
+        if header.msg_id != '1' and not begins and not self._asks():
             raise RemoteProtocolError(
                 'this session is not known any more: synchronise again',
                 StatusCode.SYNCHRONIZATION_FAILED,

@@ -40,6 +40,9 @@ from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
 
+#: As many digits as the number of a change has at most.
+_DIGITS = 18
+
 
 def apply(command: Command, answered: Sent | None, parties: Parties) -> list[Said]:
     """Carry out *command* and return the answer: its Status, and what else it asks for."""
@@ -227,6 +230,8 @@ def _receive(
     text = ''
     if not code:
         code, text = receive(binding, command, whole)
+    elif code >= 300:
+        binding.not_taken(item.source_uri or item.target_uri, f'its parts got status {int(code)}')
     return code, text, tuple(alerts)
 
 
@@ -246,7 +251,7 @@ def _map(command: Map, parties: Parties) -> list[Reply]:
 def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
     known = binding.known.of_item(item_id)
     number = item_id.removeprefix(TEMPORARY)
-    if known is None and number != item_id and number.isdecimal():
+    if known is None and number != item_id and number.isdecimal() and len(number) <= _DIGITS:
         known = binding.known.of_offer(int(number))
     if known is None or not remote_id:
         return  # an item we never sent, or do not have any more

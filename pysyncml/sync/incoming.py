@@ -46,9 +46,7 @@ def take(binding: Binding, item: Item, action: Callable[[], int]) -> Answer:
     binding.progress.received += 1
     status, text = _attempt(binding, action)
     if text:
-        name = item.source_uri or item.target_uri or '?'
-        binding.stats.hereErr += 1
-        binding.problem(f'an item of the other side ({name}) was not taken: {text}')
+        binding.not_taken(item.source_uri or item.target_uri, text)
     return status, text
 
 

@@ -210,6 +210,9 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
     binding.unfinished = thing is not None or item.more_data
     alerts: list[Said] = []
     size = item.meta.size if item.meta else None
+    if thing is not None and _is_abandoned(binding, thing, item):
+        unfinished.drop()
+        thing = None
     if thing is not None and not _goes_on(thing, command, item):
         alerts = _no_end(binding, thing)
         unfinished.drop()
@@ -265,6 +268,12 @@ def _described(command: Command, item: Item) -> dict[str, Any]:
         'lines': 0,  # line ends: of two bytes on their way, an XML parser leaves one
         'session': 0,
     }
+
+
+def _is_abandoned(binding: Binding, thing: UnfinishedObject, item: Item) -> bool:
+    """Whether *thing* is of a session that was broken off, and this one does not go on with it."""
+    past = thing.described['session'] != binding.parties.session.number
+    return past and not binding.progress.resumed and _position(item) is None
 
 
 def _goes_on(thing: UnfinishedObject, command: Command, item: Item) -> bool:
@@ -350,9 +359,12 @@ def _is_complete(thing: UnfinishedObject) -> bool:
 def _no_end(binding: Binding, thing: UnfinishedObject) -> list[Said]:
     """Return the Alert that the rest of an item is missing (223); none for a past session."""
     described = thing.described
-    if described['session'] != binding.parties.session.number:
-        return []
     target, source = described['target'], described['source']
+    past = described['session'] != binding.parties.session.number
+    if not past or binding.progress.resumed:
+        binding.not_taken(source or target, 'its end is missing')
+    if past:
+        return []
     item = Item(
         target=Location(target) if target is not None else None,
         source=Location(source) if source is not None else None,

@@ -148,6 +148,11 @@ class Binding:
         """Remember one line for people."""
         self.stats.problems.append(text)
 
+    def not_taken(self, uri: str | None, text: str) -> None:
+        """Remember that an item of the peer's was not stored; a refresh then deletes nothing."""
+        self.stats.hereErr += 1
+        self.problem(f'an item of the other side ({uri or "?"}) was not taken: {text}')
+
 
 class Parties:
     """Everything a turn works with, made anew for each message.

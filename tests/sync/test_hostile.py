@@ -1,0 +1,87 @@
+"""Peers that lie, come at odd times, or ask for what is not theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from pysyncml.protocol.messages import Add, Alert, Item, Location, Meta, Replace, Status
+from tests.sync.phone import META, Phone, codes, data_of
+from tests.sync.support import bookmark, device, urls
+
+
+def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
+    meta = Meta(size=size, emi=emi)
+    item = Item(source=Location(source), meta=meta, data=data, more_data=more)
+    return kind(meta=META, items=(item,))
+
+
+def whole(data, source='1', kind=Add):
+    return kind(meta=META, items=(Item(source=Location(source), data=data),))
+
+
+# --- items that come in parts -----------------------------------------------------------------
+
+
+def known_item(**values):
+    """Return a server and a phone that both have the bookmark ``x``; there it is called 1."""
+    server = device('S', **values)
+    phone = Phone(server)
+    phone.session_with(whole(data_of('x')), code=201)
+    assert urls(server) == ['x']
+    return server, phone
+
+
+@pytest.mark.parametrize('refused', ['too large', 'no size', 'no end'])
+def test_a_refresh_deletes_nothing_when_an_item_in_parts_was_not_taken(refused):
+    server, phone = known_item(maxObjSize=1000)
+    phone.start(203)
+    size = {'too large': 5000, 'no size': None, 'no end': 900}[refused]
+    phone.sync(part(b'{"url": "x", ', size=size))
+    phone.end()
+    assert urls(server) == ['x']
+
+
+def test_an_item_that_has_become_small_is_taken_after_a_session_that_broke_in_its_middle():
+    server, phone = known_item()
+    phone.start(200)
+    phone.sync(part(b'{"url": "x", ', kind=Replace, size=900), final=False)
+    # the connection breaks; the next session is an ordinary one
+    phone.start(200)
+    answers = phone.sync(whole(data_of('x', 'short'), kind=Replace))
+    assert answers[1] == ('Replace', 200)
+    [item] = server.agent.getAllItems()
+    assert item.title == 'short'
+
+
+def test_ids_of_maps_may_be_any_number():
+    server, phone = known_item()
+    server.add(bookmark('new'))
+    phone.start(200)
+    phone.sync()
+    reply = phone.end(('#' + '9' * 30, 'a'), ('#' + '9' * 5000, 'b'), ('#-1', 'c'))
+    assert ('Map', 200) in codes(reply)
+
+
+# --- sessions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('code', [221, 222, 223, 224, 100])
+def test_who_goes_on_with_a_session_that_nobody_knows_hears_so(code):
+    server, phone = known_item()
+    phone.session, phone.message = '4711', 4
+    reply = phone.say(Alert(code=code, items=(Item(data=b'hello'),)), final=False)
+    [status] = [c for c in reply.commands if isinstance(c, Status)]
+    assert (status.cmd_ref, status.code) == ('0', 512)
+
+
+def test_a_message_of_an_old_session_does_not_end_the_new_one():
+    server, phone = known_item()
+    phone.start(200)
+    old, number = phone.session, phone.message
+    phone.start(200)
+    new = phone.session, phone.message
+    phone.session, phone.message = old, number
+    phone.say(Alert(code=222, items=(Item(),)), final=False)
+    phone.session, phone.message = new
+    assert phone.sync(whole(data_of('y'), source='2'))[1] == ('Add', 201)
+    assert urls(server) == ['x', 'y']
