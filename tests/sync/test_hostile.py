@@ -67,7 +67,7 @@ def test_ids_of_maps_may_be_any_number():
 
 @pytest.mark.parametrize('code', [221, 222, 223, 224, 100])
 def test_who_goes_on_with_a_session_that_nobody_knows_hears_so(code):
-    server, phone = known_item()
+    _, phone = known_item()
     phone.session, phone.message = '4711', 4
     reply = phone.say(Alert(code=code, items=(Item(data=b'hello'),)), final=False)
     [status] = [c for c in reply.commands if isinstance(c, Status)]
