@@ -108,7 +108,9 @@ def test_the_commands_in_the_readme_are_in_the_makefile():
 def test_the_tree_in_the_architecture_is_that_of_the_package():
     _, _, text = read('docs/architecture.rst').partition('    pysyncml/\n')
     shown, folders = set(), ['pysyncml']
-    for indent, name in re.findall(r'^( {6,10})([\w./]+)  +\S', text.partition('\n(A test')[0], re.M):
+    for indent, name in re.findall(
+        r'^( {6,10})([\w./]+)  +\S', text.partition('\n(A test')[0], re.M
+    ):
         del folders[len(indent) // 2 - 2 :]
         if name.endswith('/'):
             folders.append(name[:-1])
