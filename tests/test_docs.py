@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import doctest
+import importlib
 import importlib.util
 import io
 import re
@@ -19,6 +20,7 @@ from pysyncml.protocol.quirks import KNOWN_PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
+WITH_FIGURES = ('architecture', 'protocol')
 PAGES = sorted([*DOCS.glob('*.rst'), *ROOT.glob('*.rst')])
 
 
@@ -119,6 +121,23 @@ def test_the_tree_in_the_architecture_is_that_of_the_package():
     there = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'pysyncml').rglob('*.py')}
     assert shown <= there
     assert {name for name in there - shown if not name.endswith('/__init__.py')} == set()
+
+
+def test_the_figures_on_the_pages_are_those_of_the_code():
+    pytest.importorskip('sqlalchemy')
+    from pysyncml import conversation, service
+    from pysyncml.state.tables import SCHEMA_VERSION
+    from pysyncml.sync import turn
+
+    architecture, protocol = (' '.join(read(f'docs/{n}.rst').split()) for n in WITH_FIGURES)
+    assert f'The tables are of version {SCHEMA_VERSION} ' in architecture
+    assert service.SESSION_AGE == 3600 and 'left alone for an hour' in architecture
+    assert f'it gets {conversation.MESSAGE_SIZE >> 10} KiB' in protocol
+    assert conversation.RETRIES == (0.5, 2, 5) and 'half a second, two and five' in protocol
+    assert (conversation.BUSY_PAUSE, conversation.BUSY_TIMES) == (3, 20)
+    assert 'every three seconds and twenty times at most' in protocol
+    assert importlib.import_module(turn.__module__)._PATIENCE == 20
+    assert 'twenty messages in a row' in protocol
 
 
 # --- what is drawn from the code --------------------------------------------------------------
