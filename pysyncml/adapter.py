@@ -290,7 +290,8 @@ class Adapter(Device):
         self.onProgress: Callable[[int, int], None] | None = None
         self.onSession: Callable[[], None] | None = None
         self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
-        self.suspended = False  # whether our user wants to stop, and go on another time
+        self.stopping = False  # whether our user wants to stop, and go on another time
+        self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()
         #: Asked by a server before it answers a message; if it is, the client is to ask again.
         self.isBusy: Callable[[], bool] | None = None
@@ -302,7 +303,7 @@ class Adapter(Device):
 
         The server is told (Alert 224), and the next session goes on where this one ended.
         """
-        self.suspended = True
+        self.stopping = True
 
     @property
     def conflictPolicy(self) -> Policy:

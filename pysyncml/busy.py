@@ -7,9 +7,10 @@ answer with Alert 221, again and again, until there is time.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pysyncml.constants import AlertCode, StatusCode
 from pysyncml.login import refusal
@@ -17,6 +18,9 @@ from pysyncml.protocol.messages import Alert, Message
 
 #: How much is kept of messages that wait for an answer: how many, and how many bytes of all.
 MOST_MESSAGES, MOST_BYTES = 100, 32 * 1024 * 1024
+
+#: Seconds after which nobody is expected to ask any more.
+AGE = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,11 @@ class Post:
     body: bytes
     url: str | None
     headers: Mapping[str, str]
+    came: float = field(default_factory=time.monotonic)  # seconds
+
+    def may_be_fetched_by(self, message: Message, url: str | None) -> bool:
+        """Whether *message*, which came to *url*, shows what this one showed to get in."""
+        return message.header.cred == self.message.header.cred and url == self.url
 
 
 class Waiting:
@@ -39,16 +48,26 @@ class Waiting:
     def put(self, post: Post) -> bool:
         """Keep *post*; return ``False`` if too much is waiting already."""
         with self._lock:
+            self._posts.pop(_key(post.message), None)
+            for key in [key for key, each in self._posts.items() if post.came - each.came > AGE]:
+                del self._posts[key]
             held = sum(len(each.body) for each in self._posts.values())
             if len(self._posts) >= MOST_MESSAGES or held + len(post.body) > MOST_BYTES:
                 return False
             self._posts[_key(post.message)] = post
             return True
 
-    def take(self, message: Message) -> Post | None:
-        """Return what *message* asks for the answer of, and forget it; ``None`` if nothing."""
+    def take(self, asking: Post) -> Post | None:
+        """Return what *asking* wants the answer of, and forget it; ``None`` if there is nothing.
+
+        Who asks must show the same credentials, and do so where the first message came to.
+        """
+        key = _key(asking.message)
         with self._lock:
-            return self._posts.pop(_key(message), None) if _asks_again(message) else None
+            held = self._posts.get(key) if _asks_again(asking.message) else None
+            if held is None or not held.may_be_fetched_by(asking.message, asking.url):
+                return None
+            return self._posts.pop(key)
 
 
 def later(message: Message, *, kept: bool) -> Message:

@@ -8,6 +8,7 @@ a loop; a server once for each POST (:mod:`pysyncml.service`).
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -53,7 +54,8 @@ BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 def limit_for(session: Session, inbound: Message | None) -> int:
     """Return how many bytes our next message may have."""
     said = inbound.header.max_msg_size if inbound is not None else None
-    return said or session.peer_max_msg_size or MESSAGE_SIZE
+    usual = sys.maxsize if session.quirks.single_message else MESSAGE_SIZE
+    return said or session.peer_max_msg_size or usual
 
 
 def converse(
@@ -68,13 +70,15 @@ def converse(
         from pysyncml.transport.http import HTTPTransport
 
         transport = HTTPTransport()
-    adapter.suspended = False
     negotiation = Negotiation(adapter, peer)
-    while True:
-        try:
-            return _converse(adapter, peer, mode, transport, notification, negotiation)
-        except BeginAgain:
-            log.info('beginning again, with SyncML %s', negotiation.version)
+    try:
+        while True:
+            try:
+                return _converse(adapter, peer, mode, transport, notification, negotiation)
+            except BeginAgain:
+                log.info('beginning again, with SyncML %s', negotiation.version)
+    finally:
+        adapter.stopping = False
 
 
 def _converse(
@@ -97,6 +101,7 @@ def _converse(
             message = turn(inbound, parties, limit_for(session, inbound))
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
+        adapter.suspended = session.suspended
         if message is None:
             return stats_of(session)
         if session.busy:
@@ -160,7 +165,7 @@ def _client_parties(
         consent=adapter.allowDeletions,
         routes=adapter.routes,
         max_obj_size=adapter.maxObjSize,
-        suspend=adapter.suspended,
+        suspend=adapter.stopping,
         objects=adapter.objects,
     )
 

@@ -203,8 +203,8 @@ class Doorkeeper:
         if self.proof in (NAMESPACE_AUTH_MD5, NAMESPACE_AUTH_MAC):
             nonce = _renew(peer)
             session.challenge = Chal(type=self.proof, format='b64', next_nonce=nonce)
-        elif self.header.source.name is not None:
-            peer.name = self.header.source.name  # beside a digest it is the user's
+        elif self.header.source.name not in (None, self.user):
+            peer.name = self.header.source.name  # beside a digest, and often else, it is the user's
         if before != (peer.username, peer.name, peer.our_nonce):
             work.records.save(peer)
 

@@ -17,8 +17,8 @@ from pysyncml.sync.pairing import find_uri
 if TYPE_CHECKING:
     from pysyncml.context import Context
 
-#: What a datastore takes part in by default; not (yet) what a server asks for by itself.
-ALL_TYPES = tuple(kind for kind in SyncType if kind is not SyncType.SERVER_ALERTED)
+#: What a datastore takes part in by default.
+ALL_TYPES = tuple(SyncType)
 
 
 class Device:

@@ -80,7 +80,7 @@ def answer(
         post = Post(decode(content_type, body), body, url, headers or {})
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
-    post = adapter.waiting.take(post.message) or post
+    post = adapter.waiting.take(post) or post
     if adapter.isBusy is not None and adapter.isBusy():
         content_type, body = encode(later(post.message, kept=adapter.waiting.put(post)), encoding)
         return Answer(body, content_type)

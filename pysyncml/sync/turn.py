@@ -46,8 +46,9 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     ended = session.suspended
     replies = _listen(inbound, parties) if inbound is not None else []
     told = session.suspended and not ended  # that the peer ends the session: it gets its answer
-    if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
-        session.suspended = True  # there is no way to say so: we just go
+    if parties.suspend and session.role is Role.CLIENT:
+        # there is no way to say so, or nobody to say it to: we just go
+        session.suspended |= inbound is None or session.version != '1.2'
     if not told and (_is_over(parties) or _gets_no_more(inbound, parties)):
         if not session.aborted and not session.suspended:
             _conclude(parties)
@@ -180,11 +181,11 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said
     """Return what we say, and whether it ends our package."""
     session = parties.session
     saids = _answers(replies, session, room)
-    if session.busy:
-        return [*saids, session.alert(AlertCode.RESULT)], False
     if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
         return [*saids, session.alert(AlertCode.SUSPEND)], True
+    if session.busy:
+        return [*saids, session.alert(AlertCode.RESULT)], False
     if session.suspended:
         return saids, True
     if session.introducing and not session.unsaid:

@@ -11,6 +11,7 @@ from dataclasses import replace as changed
 import pytest
 
 from pysyncml.errors import RefusedError, RemoteProtocolError
+from pysyncml.protocol.auth import basic
 from pysyncml.protocol.devinf import DeviceInfo
 from pysyncml.protocol.messages import (
     Add,
@@ -210,6 +211,23 @@ def test_56_our_server_is_busy(dialect, number):
     assert codes.count(101) == 2 and len(times) == len(wire.requests)
     assert contents(client) == contents(server)
     assert_quiet(sync(client, server))
+
+
+def test_56_nobody_else_gets_the_answer(dialect):
+    """Who asks for it must show what the one who was put off had shown."""
+    server = dialect.device('S', 'y')
+    server.context.setAccounts({'alice': 'secret'})
+    client = Client(server, dialect, cred=basic('alice', 'secret'))
+    client.referee.judges = ()
+    server.adapter.isBusy = lambda: True
+    assert header_status(client.say(client.put(), client.alert(201))) == 101
+    server.adapter.isBusy = None
+    again = client.compose(Alert(code=221), final=False)
+    stranger = Client(server, dialect)
+    stranger.referee.judges = ()
+    stolen = stranger.post(changed(again, header=changed(again.header, cred=None)))
+    assert header_status(stolen) == 407 and stolen.header.resp_uri is None
+    assert statuses_of(client.post(again), 'Alert') == [200]
 
 
 def test_56_not_everything_is_kept_for_later(dialect, monkeypatch):

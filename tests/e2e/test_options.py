@@ -649,7 +649,7 @@ def test_exit_codes(world: World) -> None:
 
 
 def test_control_c_at_the_client(world: World) -> None:
-    """Ctrl-C ends a client at once, with its own code; the next run goes on."""
+    """Ctrl-C ends a client after the message it is at, with its own code; the next run goes on."""
     server = world.server('s')
     for number in range(300):
         world.write('a', f'{number:03}.txt', os.urandom(6000))
