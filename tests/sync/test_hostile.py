@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pysyncml.protocol.messages import Add, Alert, Item, Location, Meta, Replace, Status
+from pysyncml.protocol.messages import Add, Alert, Item, Location, Meta, Replace, Status, Sync
 from tests.sync.phone import META, Phone, codes, data_of
 from tests.sync.support import bookmark, device, urls
 
@@ -67,7 +67,7 @@ def test_ids_of_maps_may_be_any_number():
 
 @pytest.mark.parametrize('code', [221, 222, 223, 224, 100])
 def test_who_goes_on_with_a_session_that_nobody_knows_hears_so(code):
-    server, phone = known_item()
+    _, phone = known_item()
     phone.session, phone.message = '4711', 4
     reply = phone.say(Alert(code=code, items=(Item(data=b'hello'),)), final=False)
     [status] = [c for c in reply.commands if isinstance(c, Status)]
@@ -85,3 +85,23 @@ def test_a_message_of_an_old_session_does_not_end_the_new_one():
     phone.session, phone.message = new
     assert phone.sync(whole(data_of('y'), source='2'))[1] == ('Add', 201)
     assert urls(server) == ['x', 'y']
+
+
+def test_two_datastores_of_a_client_do_not_go_with_one_of_ours():
+    server = device('S')
+    phone = Phone(server)
+    phone.start(201)
+    phone.session, phone.message = 'two', 0
+    items = [Item(target=Location('items'), source=Location(name)) for name in 'ab']
+    reply = phone.say(*(Alert(code=201, items=(item,)) for item in items))
+    taken = [code for name, code in codes(reply) if name == 'Alert']
+    syncs = [
+        Sync(
+            target=Location('items'),
+            source=Location(name),
+            commands=(whole(data_of(f'of {name}')),),
+        )
+        for name in 'ab'
+    ]
+    answers = codes(phone.say(*syncs))
+    assert urls(server) == ['of a'], (taken, answers)
