@@ -20,7 +20,7 @@ from pysyncml.protocol.messages import (
 )
 from pysyncml.transport import Request
 from tests.sync.phone import META, Phone, codes, data_of
-from tests.sync.support import BookmarkAgent, bookmark, device, urls
+from tests.sync.support import BookmarkAgent, Wire, bookmark, device, find, urls
 
 
 def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
@@ -190,3 +190,14 @@ def test_who_repeats_a_message_must_know_where_it_went():
     guessed = there.server.handle(replace(last, url='https://S/'))
     told = decode(guessed.content_type, guessed.body)
     assert {s.code for s in told.commands if isinstance(s, Status)} == {407}
+
+
+@pytest.mark.parametrize('title', [' ' * 20_000, '\N{SNOWMAN}' * 7_000])
+def test_long_gaps_do_not_make_small_parts_in_wbxml(title):
+    server, client = device('S', maxMsgSize=3000), device('C')
+    client.context.codec = 'wbxml'
+    client.add(bookmark('x', title))
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    assert server.agent.getItem(find(server, 'x')).title == title
+    assert len(wire.sent(Add, by='client')) < 40
