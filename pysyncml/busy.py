@@ -33,10 +33,6 @@ class Post:
     headers: Mapping[str, str]
     came: float = field(default_factory=time.monotonic)  # seconds
 
-    def may_be_fetched_by(self, message: Message, url: str | None) -> bool:
-        """Whether *message*, which came to *url*, shows what this one showed to get in."""
-        return message.header.cred == self.message.header.cred and url == self.url
-
 
 class Waiting:
     """The messages of one server that wait for an answer, one for each session."""
@@ -57,17 +53,10 @@ class Waiting:
             self._posts[_key(post.message)] = post
             return True
 
-    def take(self, asking: Post) -> Post | None:
-        """Return what *asking* wants the answer of, and forget it; ``None`` if there is nothing.
-
-        Who asks must show the same credentials, and do so where the first message came to.
-        """
-        key = _key(asking.message)
+    def take(self, message: Message) -> Post | None:
+        """Return what *message* asks for the answer of, and forget it; ``None`` if nothing."""
         with self._lock:
-            held = self._posts.get(key) if _asks_again(asking.message) else None
-            if held is None or not held.may_be_fetched_by(asking.message, asking.url):
-                return None
-            return self._posts.pop(key)
+            return self._posts.pop(_key(message), None) if _asks_again(message) else None
 
 
 def later(message: Message, *, kept: bool) -> Message:

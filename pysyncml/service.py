@@ -77,20 +77,21 @@ def answer(
     """
     try:
         encoding = recognise(content_type, body).name
-        post = Post(decode(content_type, body), body, url, headers or {})
+        asked = Post(decode(content_type, body), body, url, headers or {})
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
-    post = adapter.waiting.take(post) or post
+    post = adapter.waiting.take(asked.message) or asked
     if adapter.isBusy is not None and adapter.isBusy():
         content_type, body = encode(later(post.message, kept=adapter.waiting.put(post)), encoding)
         return Answer(body, content_type)
-    return _answer(adapter, post, encoding, hashlib.sha256(body).hexdigest())
+    return _answer(adapter, post, asked, encoding)
 
 
-def _answer(adapter: Adapter, post: Post, encoding: str, digest: str) -> Answer:
-    """Answer *post*; *digest* is that of the request that gets the answer."""
+def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
+    """Answer *post* to who has *asked* for that: with itself, or later with another message."""
     message = post.message
-    door = Doorkeeper(adapter.auth, message, post.body, post.url, post.headers)
+    door = Doorkeeper(adapter.auth, asked.message, asked.body, asked.url, asked.headers)
+    digest = _digest(asked, door.mac)
     sender = message.header.source.uri
     try:
         ended: list[Any] = []
@@ -101,6 +102,9 @@ def _answer(adapter: Adapter, post: Post, encoding: str, digest: str) -> Answer:
             adapter.tellEnd(peer, stats, how)
         return reply
     except AuthError as error:
+        if post is not asked:
+            adapter.waiting.put(post)  # whom it belongs to will still ask for it
+            message = asked.message
         text = str(error) if isinstance(error, UnknownAuthType) else ''
         refused = refusal(message, int(error.status), text, chal=door.challenge, every=True)
     except SyncmlError as error:
@@ -113,6 +117,14 @@ def _answer(adapter: Adapter, post: Post, encoding: str, digest: str) -> Answer:
     door.spend(adapter.context)
     content_type, body = encode(refused, encoding)
     return Answer(body, content_type)
+
+
+def _digest(post: Post, mac: str | None) -> str:
+    """Return what tells whether *post* has come again: all of it, and what lets it in.
+
+    The bytes alone could be guessed by a stranger, who would get the answer again.
+    """
+    return hashlib.sha256(repr((post.url, mac, post.body)).encode()).hexdigest()
 
 
 class _Server:

@@ -90,6 +90,7 @@ class Progress:
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts
     ahead: list[str] = field(default_factory=list)  # folders told before it was their turn
+    rivals: list[str] = field(default_factory=list)  # more of the peer's URIs, which were refused
     filter: list[str] | None = None  # what the client wants: the query, and the kind of filter
     stats: dict[str, Any] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import AuthError, CommandError
+from pysyncml.errors import AuthError, CommandError, FeatureNotSupported
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Item
 from pysyncml.protocol.stages import Stage
@@ -99,7 +99,7 @@ def _stop_sending(parties: Parties, item: Item) -> None:
 def _try_to_open(parties: Parties, kind: SyncType | None, item: Item) -> tuple[StatusCode, str]:
     try:
         return _open(parties, kind, item), ''
-    except CommandError as error:  # of its filter
+    except CommandError as error:
         return StatusCode(error.status), str(error)
 
 
@@ -107,17 +107,24 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     """Take part in what a client asks for, as its server; *kind* ``None``: to go on.
 
     Raises:
-        CommandError: what it wants to have cannot be told by its filter.
+        CommandError: what it wants to have cannot be told by its filter, or it has another
+            datastore that goes with the same one of ours.
     """
     name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
     if name is None:
         return StatusCode.NOT_FOUND
     store = parties.stores[name]
+    theirs = item.source_uri or item.target_uri or ''
+    taken = parties.session.datastores.get(name)
+    if taken is not None and taken.live and taken.peer_store != theirs:
+        # the ids of two datastores must not get mixed up
+        taken.rivals.append(theirs)
+        raise FeatureNotSupported(f'it is synchronised with "{taken.peer_store}" already')
     kinds = store.record.sync_types
     if kinds and kind is not None and int(kind) not in kinds:
         return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
     wanted = read_filter(store, item.target)
-    binding = parties.open(store, item.source_uri or item.target_uri or '')
+    binding = parties.open(store, theirs)
     progress, record = binding.progress, binding.record
     progress.filter = wanted
     if binding.content_type is None:

@@ -134,6 +134,8 @@ def _binding_of(command: Sync | Map, parties: Parties) -> Binding | None:
     found = parties.find(command.target.uri if command.target else None)
     if found is None and isinstance(command, Sync) and command.source is not None:
         found = parties.find(command.source.uri)
+    if found is not None and command.source is not None:
+        return None if command.source.uri in found.progress.rivals else found
     return found
 
 

@@ -38,6 +38,7 @@ from pysyncml.sync.room import Room
 
 _POSITION = 'datapos='
 _BLANKS = re.compile(rb'\A[ \t\r\n]|[ \t\r\n]{32}')
+_LONGEST_GAP = 40  # bytes; in XML longer ones travel in base64, and elsewhere do not matter
 _SMALLEST = 64  # bytes of data that are worth a part of their own
 _KINDS: dict[str, type[ItemsCommand]] = {'Add': Add, 'Replace': Replace}
 
@@ -167,7 +168,8 @@ def _boundary(parcel: dict[str, Any], data: bytes, start: int, end: int) -> int:
         return len(data)
     if parcel['format'] == 'b64':
         return start + max(4, (end - start) // 4 * 4)
-    while end > start + 4 and (data[end] & 0xC0 == 0x80 or data[end] in b' \t\r\n'):
+    lowest = max(start + 4, end - _LONGEST_GAP)
+    while end > lowest and (data[end] & 0xC0 == 0x80 or data[end] in b' \t\r\n'):
         end -= 1  # not inside a character, and no blank begins the next part
     return end
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pysyncml.protocol.messages import Add, Alert, Item, Location, Meta, Replace, Status
+from pysyncml.codec import decode, encode
+from pysyncml.protocol.messages import (
+    Add,
+    Alert,
+    Item,
+    Location,
+    Message,
+    Meta,
+    Replace,
+    Status,
+    Sync,
+)
+from pysyncml.transport import Request
 from tests.sync.phone import META, Phone, codes, data_of
-from tests.sync.support import bookmark, device, urls
+from tests.sync.support import BookmarkAgent, Wire, bookmark, device, find, urls
 
 
 def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
@@ -17,6 +31,13 @@ def part(data, *, source='1', kind=Add, size=None, more=True, emi=()):
 
 def whole(data, source='1', kind=Add):
     return kind(meta=META, items=(Item(source=Location(source), data=data),))
+
+
+class Filtering(BookmarkAgent):
+    filterNames = ('url',)
+
+    def filterProperties(self, itemID):
+        return {'url': self.shelf[itemID].url}
 
 
 # --- items that come in parts -----------------------------------------------------------------
@@ -85,3 +106,98 @@ def test_a_message_of_an_old_session_does_not_end_the_new_one():
     phone.session, phone.message = new
     assert phone.sync(whole(data_of('y'), source='2'))[1] == ('Add', 201)
     assert urls(server) == ['x', 'y']
+
+
+def test_two_datastores_of_a_client_do_not_go_with_one_of_ours():
+    server = device('S')
+    phone = Phone(server)
+    phone.start(201)
+    phone.session, phone.message = 'two', 0
+    items = [Item(target=Location('items'), source=Location(name)) for name in 'ab']
+    reply = phone.say(*(Alert(code=201, items=(item,)) for item in items))
+    taken = [code for name, code in codes(reply) if name == 'Alert']
+    syncs = [
+        Sync(
+            target=Location('items'),
+            source=Location(name),
+            commands=(whole(data_of(f'of {name}')),),
+        )
+        for name in 'ab'
+    ]
+    answers = codes(phone.say(*syncs))
+    assert urls(server) == ['of a'], (taken, answers)
+
+
+# --- who may know what ------------------------------------------------------------------------
+
+
+class Guarded:
+    """A server that asks for a password, and what travels to it."""
+
+    def __init__(self):
+        self.server = device('S', 'secret')
+        self.server.context.setAccounts({'me': 'word'})
+        self.requests = []
+        self.client = device('C', *(f'c{n}' for n in range(30)), maxMsgSize=4000)
+        self.client.adapter.peer = self.client.context.RemoteAdapter(
+            url='https://S/', username='me', password='word'
+        )
+
+    def exchange(self, request):
+        self.requests.append(request)
+        return self.server.handle(request)
+
+    def close(self):
+        """Nothing is to be closed."""
+
+
+def test_a_stranger_does_not_get_the_answer_that_was_put_off():
+    there = Guarded()
+    busy = there.server.adapter.isBusy = lambda: len(there.requests) == 1
+    answers = []
+
+    def exchange(request):
+        there.requests.append(request)
+        response = there.server.handle(request)
+        if len(there.requests) == 1:
+            message = decode(request.content_type, request.body)
+            header = replace(message.header, msg_id='2', cred=None)
+            alert = Alert(cmd_id='1', code=221, items=(Item(),))
+            kind, body = encode(Message(header=header, commands=(alert,)))
+            there.requests.append(None)
+            asked = Request(url='https://S/', headers={'content-type': kind}, body=body)
+            answers.append(there.server.handle(asked))
+        return response
+
+    there.exchange = exchange
+    assert busy() is False
+    there.client.adapter.sync(transport=there)
+    [answer] = answers
+    told = decode(answer.content_type, answer.body)
+    assert {s.code for s in told.commands if isinstance(s, Status)} == {407}
+    assert [type(c) for c in told.commands if not isinstance(c, Status)] == []
+    assert 'secret' in urls(there.client), 'the client still gets its answer'
+
+
+def test_who_repeats_a_message_must_know_where_it_went():
+    """The address of a session is its password: the bytes of a message may be guessed."""
+    there = Guarded()
+    there.client.adapter.sync(transport=there)
+    last = there.requests[-1]
+    assert 'session=' in last.url
+    again = there.server.handle(last)
+    assert decode(again.content_type, again.body).commands[0].code < 300
+    guessed = there.server.handle(replace(last, url='https://S/'))
+    told = decode(guessed.content_type, guessed.body)
+    assert {s.code for s in told.commands if isinstance(s, Status)} == {407}
+
+
+@pytest.mark.parametrize('title', [' ' * 20_000, '\N{SNOWMAN}' * 7_000])
+def test_long_gaps_do_not_make_small_parts_in_wbxml(title):
+    server, client = device('S', maxMsgSize=3000), device('C')
+    client.context.codec = 'wbxml'
+    client.add(bookmark('x', title))
+    wire = Wire(server)
+    client.sync(server, transport=wire)
+    assert server.agent.getItem(find(server, 'x')).title == title
+    assert len(wire.sent(Add, by='client')) < 40
