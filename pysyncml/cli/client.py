@@ -155,9 +155,12 @@ class _Login:
         return True
 
     def remember(self) -> None:
-        """Keep a password that worked, if it was typed."""
+        """Keep a password that worked, if it was typed, in the place of a password file."""
         if self._keep and self.username is not None and self.password is not None:
             self.store.set(self.url, self.username, self.password)
+            if self.engine.options.passwordFile:
+                self.engine.options.passwordFile = None
+                self.engine.save()
 
     def parts(self) -> tuple[str, str | None, str | None]:
         """Return URL, user name and password."""

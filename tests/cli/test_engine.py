@@ -501,6 +501,8 @@ def test_sources_of_a_password(folder, tmp_path, monkeypatch, caplog):
     assert 'others can read the password file' in caplog.text
     assert used() == 'from file'
     assert used('-p', 'typed') == 'typed'
+    assert used() == 'from environment'  # the file is not remembered any more
+    assert used('--password-file', str(path)) == 'from file'
     assert used('--password-file', '') == 'from environment'
     monkeypatch.delenv('SYNC_NOTES_PASSWORD')
     assert used() == 'typed'
@@ -521,6 +523,19 @@ def test_a_wrong_password_is_asked_for_again(folder, monkeypatch):
     assert code == 0
     assert len(questions) == 1
     assert [c['peer']['password'] for c in program.context.calls] == ['wrong', 'right']
+
+
+def test_a_typed_password_counts_for_more_than_a_remembered_file(folder, tmp_path, monkeypatch):
+    path = tmp_path / 'pw'
+    path.write_text('old\n')
+    path.chmod(0o600)
+    go('-r', URL, '-u', 'alice', '--password-file', str(path), folder, script=[done()])
+    questions = answer(monkeypatch, 'new')
+    go(folder, script=[errors.InvalidCredentials('no'), done()])
+    program, code, *_ = go(folder, script=[done()])
+    assert code == 0
+    assert len(questions) == 1
+    assert [call['peer']['password'] for call in program.context.calls] == ['new']
 
 
 def test_a_login_inside_of_the_url_is_taken_out_of_it(folder):
