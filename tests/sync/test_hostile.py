@@ -10,6 +10,7 @@ from pysyncml.codec import decode, encode
 from pysyncml.protocol.messages import (
     Add,
     Alert,
+    Filter,
     Item,
     Location,
     Message,
@@ -126,6 +127,19 @@ def test_two_datastores_of_a_client_do_not_go_with_one_of_ours():
     ]
     answers = codes(phone.say(*syncs))
     assert urls(server) == ['of a'], (taken, answers)
+
+
+def test_a_session_that_goes_on_keeps_its_filter():
+    server = device('S', 'kept', 'mine', agent=Filtering())
+    phone = Phone(server)
+    record = Item(meta=Meta(type='syncml:filtertype-cgi'), data=b'url&EQ;mine')
+    phone.start(203, filter=Filter(record=record, filter_type='INCLUSIVE'))
+    phone.sync(whole(data_of('mine')), final=False)
+    phone.say(Alert(code=224, items=(Item(),)))
+    phone.start(225)
+    phone.sync()
+    phone.end()
+    assert urls(server) == ['kept', 'mine']
 
 
 # --- who may know what ------------------------------------------------------------------------
