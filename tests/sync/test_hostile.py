@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -215,3 +217,32 @@ def test_long_gaps_do_not_make_small_parts_in_wbxml(title):
     client.sync(server, transport=wire)
     assert server.agent.getItem(find(server, 'x')).title == title
     assert len(wire.sent(Add, by='client')) < 40
+
+
+@pytest.mark.parametrize('back', [1, 2])
+def test_parts_in_base64_that_overlap_make_a_whole(back):
+    server = device('S')
+    phone = Phone(server)
+    phone.start(201)
+    data = data_of('x', 'long ' * 400)
+    text = b64encode(data)
+    cuts = [0, 404, 808, 1212, 1616]
+    parts = list(pairwise([*cuts, len(text)]))
+    for start, end in parts[:-1]:
+        meta = Meta(format='b64', size=None if start else len(text))
+        item = Item(source=Location('1'), meta=meta, data=text[start:end], more_data=True)
+        phone.sync(Add(meta=META, items=(item,)), final=False)
+    phone.say(Alert(code=224, items=(Item(),)))
+    phone.start(225)
+    answers = []
+    for start, end in parts[-1 - back :]:
+        meta = Meta(format='b64', emi=(f'datapos={start}',))
+        item = Item(
+            source=Location('1'),
+            meta=meta,
+            data=text[start:end],
+            more_data=end < len(text),
+        )
+        answers += phone.sync(Add(meta=META, items=(item,)), final=False)
+    assert answers[-1] == ('Add', 201)
+    assert urls(server) == ['x']
