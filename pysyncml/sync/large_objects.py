@@ -332,7 +332,11 @@ def _follows(
         return True
     if described['rest'] or described['lines']:
         return False
-    return any(unfinished.cut(thing, start) for start in (position, position // 4 * 3))
+    for start in (position, position // 4 * 3):
+        if unfinished.cut(thing, start):
+            described['base64'] = (start + 2) // 3 * 4
+            return True
+    return False
 
 
 def _is_torn(thing: UnfinishedObject, position: int | None, part: bytes) -> bool:

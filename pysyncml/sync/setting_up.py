@@ -222,6 +222,7 @@ def go_on(binding: Binding) -> None:
     assert state is not None
     progress.mode, progress.slow = state['mode'], state['slow']
     progress.number = state['number']
+    progress.filter = progress.filter or state.get('filter')
     progress.resumed = True
     parcel = state['parcel']
     if parcel is not None:
@@ -248,6 +249,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'mode': progress.mode,
         'slow': progress.slow,
         'number': progress.number,
+        'filter': progress.filter,
         'peer_last': progress.peer_last,
         'parcel': progress.parcel,
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),

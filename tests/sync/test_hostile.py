@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -10,6 +12,7 @@ from pysyncml.codec import decode, encode
 from pysyncml.protocol.messages import (
     Add,
     Alert,
+    Filter,
     Item,
     Location,
     Message,
@@ -128,6 +131,19 @@ def test_two_datastores_of_a_client_do_not_go_with_one_of_ours():
     assert urls(server) == ['of a'], (taken, answers)
 
 
+def test_a_session_that_goes_on_keeps_its_filter():
+    server = device('S', 'kept', 'mine', agent=Filtering())
+    phone = Phone(server)
+    record = Item(meta=Meta(type='syncml:filtertype-cgi'), data=b'url&EQ;mine')
+    phone.start(203, filter=Filter(record=record, filter_type='INCLUSIVE'))
+    phone.sync(whole(data_of('mine')), final=False)
+    phone.say(Alert(code=224, items=(Item(),)))
+    phone.start(225)
+    phone.sync()
+    phone.end()
+    assert urls(server) == ['kept', 'mine']
+
+
 # --- who may know what ------------------------------------------------------------------------
 
 
@@ -201,3 +217,32 @@ def test_long_gaps_do_not_make_small_parts_in_wbxml(title):
     client.sync(server, transport=wire)
     assert server.agent.getItem(find(server, 'x')).title == title
     assert len(wire.sent(Add, by='client')) < 40
+
+
+@pytest.mark.parametrize('back', [1, 2])
+def test_parts_in_base64_that_overlap_make_a_whole(back):
+    server = device('S')
+    phone = Phone(server)
+    phone.start(201)
+    data = data_of('x', 'long ' * 400)
+    text = b64encode(data)
+    cuts = [0, 404, 808, 1212, 1616]
+    parts = list(pairwise([*cuts, len(text)]))
+    for start, end in parts[:-1]:
+        meta = Meta(format='b64', size=None if start else len(text))
+        item = Item(source=Location('1'), meta=meta, data=text[start:end], more_data=True)
+        phone.sync(Add(meta=META, items=(item,)), final=False)
+    phone.say(Alert(code=224, items=(Item(),)))
+    phone.start(225)
+    answers = []
+    for start, end in parts[-1 - back :]:
+        meta = Meta(format='b64', emi=(f'datapos={start}',))
+        item = Item(
+            source=Location('1'),
+            meta=meta,
+            data=text[start:end],
+            more_data=end < len(text),
+        )
+        answers += phone.sync(Add(meta=META, items=(item,)), final=False)
+    assert answers[-1] == ('Add', 201)
+    assert urls(server) == ['x']
