@@ -21,6 +21,12 @@ from tests.e2e.harness import COUNTS, Result, World
 
 TOKEN = re.compile(rb'<t\d{5}>')
 
+
+def speech(name: str) -> tuple[str, str]:
+    """Return the option that says in what the device *name* speaks: not all speak alike."""
+    return ('--encoding', 'wbxml' if name == 'b' else 'xml')
+
+
 STEMS = ('todo', 'Todo', 'list', 'plan', 'a b', 'größe', 'e\u0301', '100%', 'x', 'y', 'z')
 FOLDERS = ('', '', '', 'sub', 'Sub', 'sub/deep', 'x', 'plan', 'f', 'g/h')
 ENDINGS = ('.txt', '.txt', '', '.md')

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import World
-from tests.e2e.histories import People, check_end, run_all, settle
+from tests.e2e.histories import People, check_end, run_all, settle, speech
 
 CLIENTS = ('a', 'b', 'c')
 PLACES = ('s', *CLIENTS)
@@ -69,7 +69,9 @@ class Trouble:
             return what
 
         self.proxy.plan = plan
-        run = self.world.begin(name, '--allow-deletions', server=self.server, via=self.proxy)
+        run = self.world.begin(
+            name, '--allow-deletions', *speech(name), server=self.server, via=self.proxy
+        )
         if how == 'kill client soon':
             time.sleep(dice.random() * 0.15)
             run.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import World, check
-from tests.e2e.histories import People, check_end, check_idle, run_all, settle
+from tests.e2e.histories import People, check_end, check_idle, run_all, settle, speech
 
 CLIENTS = ('a', 'b', 'c')
 PLACES = ('s', *CLIENTS)
@@ -24,7 +24,7 @@ def edited_everywhere(seed: int, folder: Path) -> None:
         server = world.server('s', '--allow-deletions')
 
         def sync(name):
-            result = world.sync(name, '--allow-deletions')
+            result = world.sync(name, '--allow-deletions', *speech(name))
             people.diary.append(f'{name}: SYNC {result.moved}')
             return result
 
@@ -54,7 +54,7 @@ def edited_in_turn(seed: int, folder: Path) -> None:
         world.server('s', '--allow-deletions')
 
         def sync(name):
-            result = world.sync(name, '--allow-deletions')
+            result = world.sync(name, '--allow-deletions', *speech(name))
             people.diary.append(f'{name}: SYNC {result.moved}')
             return result
 
@@ -81,7 +81,7 @@ def edited_at_once(seed: int, folder: Path) -> None:
         server = world.server('s', '--allow-deletions')
 
         def sync(name):
-            result = world.sync(name, '--allow-deletions')
+            result = world.sync(name, '--allow-deletions', *speech(name))
             people.diary.append(f'{name}: SYNC {result.moved}')
             return result
 
@@ -90,7 +90,7 @@ def edited_at_once(seed: int, folder: Path) -> None:
                 for _ in range(rng.randrange(1, 9)):
                     people.act(rng.choice(PLACES))
                 names = rng.sample(CLIENTS, rng.randrange(2, 4))
-                runs = [world.begin(name, '--allow-deletions') for name in names]
+                runs = [world.begin(name, '--allow-deletions', *speech(name)) for name in names]
                 for name, run in zip(names, runs, strict=True):
                     result = check(run.wait(), run.argv, None)
                     people.diary.append(f'{name}: SYNC with others {result.code} {result.moved}')
