@@ -890,7 +890,9 @@ def test_old_conversations_are_forgotten():
     server.context.clock = lambda: clock() + 7200
     post(server, alert(), source=Location('second'))
     reply = post(server, Alert(cmd_id='1', code=222), msg_id='2', source=Location('first'))
-    assert statuses(reply)['0'] == 200, 'an Alert may begin a new session'
+    assert statuses(reply) == {'0': 512}
+    reply = post(server, alert(), msg_id='2', source=Location('first'))
+    assert statuses(reply)['0'] == 200, 'an Alert that asks for something may begin a session'
     reply = post(
         server, Status(cmd_id='1', msg_ref='1', cmd_ref='0'), msg_id='3', source=Location('third')
     )
