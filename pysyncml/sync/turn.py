@@ -45,7 +45,9 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     session = parties.session
     ended = session.suspended
     replies = _listen(inbound, parties) if inbound is not None else []
-    told = session.suspended and not ended  # that the peer ends the session: it gets its answer
+    told = (
+        session.suspended or _gave_up(session)
+    ) and not ended  # that the peer ends the session: it gets its answer
     if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
         session.suspended = True  # there is no way to say so: we just go
     if not told and (_is_over(parties) or _gets_no_more(inbound, parties)):
@@ -63,6 +65,11 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     if over or (session.role is Role.SERVER and _is_last_word(message, session)):
         _conclude(parties)
     return message
+
+
+def _gave_up(session: Session) -> bool:
+    """Whether the client has ended the session; what it said before that counts."""
+    return session.role is Role.SERVER and bool(session.aborted)
 
 
 def _is_last_word(message: Message | None, session: Session) -> bool:
@@ -84,9 +91,10 @@ def _is_last_word(message: Message | None, session: Session) -> bool:
 
 def _conclude(parties: Parties) -> None:
     """Let the anchors move, once."""
-    if not parties.session.concluded and not parties.session.suspended:
+    session = parties.session
+    if not session.concluded and not session.suspended and not session.aborted:
         conclude(parties)
-        parties.session.concluded = True
+        session.concluded = True
 
 
 def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> None:
@@ -185,7 +193,7 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said
     if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
         return [*saids, session.alert(AlertCode.SUSPEND)], True
-    if session.suspended:
+    if session.suspended or session.aborted:
         return saids, True
     if session.introducing and not session.unsaid:
         return saids, True
