@@ -45,9 +45,8 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     session = parties.session
     ended = session.suspended
     replies = _listen(inbound, parties) if inbound is not None else []
-    told = (
-        session.suspended or _gave_up(session)
-    ) and not ended  # that the peer ends the session: it gets its answer
+    # the peer has said just now that it ends the session: it gets its answer
+    told = (session.suspended or _gave_up(session)) and not ended
     if parties.suspend and session.role is Role.CLIENT and session.version != '1.2':
         session.suspended = True  # there is no way to say so: we just go
     if not told and (_is_over(parties) or _gets_no_more(inbound, parties)):
