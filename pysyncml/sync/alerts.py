@@ -14,7 +14,7 @@ from pysyncml.sync.large_objects import unpack
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.replies import Reply, reply_to
-from pysyncml.sync.setting_up import go_on
+from pysyncml.sync.setting_up import begin_anew, go_on
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +171,8 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     if code == AlertCode.RESUME and progress.resumed:
         theirs = SyncType.SLOW_SYNC if progress.slow else wanted
     elif progress.resumed:
+        if code != binding.alert_code:
+            begin_anew(binding)
         progress.slow = wanted.slow
     if theirs is SyncType.SLOW_SYNC:
         progress.slow = True

@@ -73,6 +73,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
         'target_parent': item.target_parent,
         'source_parent': item.source_parent,
         'type': said.command.meta.type if said.command.meta else None,
+        'encoding': binding.parties.session.encoding,
         'format': form,
         'size': len(data),
         'offset': 0,

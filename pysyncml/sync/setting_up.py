@@ -225,7 +225,7 @@ def go_on(binding: Binding) -> None:
     progress.filter = progress.filter or state.get('filter')
     progress.resumed = True
     parcel = state['parcel']
-    if parcel is not None:
+    if parcel is not None and parcel['encoding'] == binding.parties.session.encoding:
         progress.parcel = {**parcel, 'offset': parcel['acked'], 'resumed': True}
 
 

@@ -45,7 +45,8 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     session = parties.session
     ended = session.suspended
     replies = _listen(inbound, parties) if inbound is not None else []
-    told = session.suspended and not ended  # that the peer ends the session: it gets its answer
+    # the peer has said just now that it ends the session: it gets its answer
+    told = (session.suspended or _gave_up(session)) and not ended
     if parties.suspend and session.role is Role.CLIENT:
         # there is no way to say so, or nobody to say it to: we just go
         session.suspended |= inbound is None or session.version != '1.2'
@@ -64,6 +65,11 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     if over or (session.role is Role.SERVER and _is_last_word(message, session)):
         _conclude(parties)
     return message
+
+
+def _gave_up(session: Session) -> bool:
+    """Whether the client has ended the session; what it said before that counts."""
+    return session.role is Role.SERVER and bool(session.aborted)
 
 
 def _is_last_word(message: Message | None, session: Session) -> bool:
@@ -85,9 +91,10 @@ def _is_last_word(message: Message | None, session: Session) -> bool:
 
 def _conclude(parties: Parties) -> None:
     """Let the anchors move, once."""
-    if not parties.session.concluded and not parties.session.suspended:
+    session = parties.session
+    if not session.concluded and not session.suspended and not session.aborted:
         conclude(parties)
-        parties.session.concluded = True
+        session.concluded = True
 
 
 def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> None:
@@ -184,9 +191,9 @@ def _speak(replies: list[Said], parties: Parties, room: Room) -> tuple[list[Said
     if parties.suspend and session.role is Role.CLIENT:
         session.suspended = True
         return [*saids, session.alert(AlertCode.SUSPEND)], True
-    if session.busy:
+    if session.busy and not session.aborted:
         return [*saids, session.alert(AlertCode.RESULT)], False
-    if session.suspended:
+    if session.suspended or session.aborted:
         return saids, True
     if session.introducing and not session.unsaid:
         return saids, True

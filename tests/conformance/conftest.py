@@ -35,6 +35,12 @@ def later_dialect(request: pytest.FixtureRequest) -> Dialect:
     return request.param
 
 
+@pytest.fixture(params=DIALECTS, ids=str)
+def newest_dialect(request: pytest.FixtureRequest) -> Dialect:
+    """SyncML 1.2 only, for what the versions before do not have."""
+    return request.param
+
+
 @pytest.fixture(params=[*DIALECTS, *OLDER], ids=str)
 def any_dialect(request: pytest.FixtureRequest) -> Dialect:
     """The same for what must always be tried in every one of them."""

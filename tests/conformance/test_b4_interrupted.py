@@ -171,12 +171,10 @@ def _put_off(client, server, number, mode=SyncType.TWO_WAY):
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-def test_64_put_off(later_dialect, family, monkeypatch):
-    if later_dialect.version != '1.2':
-        return  # there is no Alert 224: the client just goes, as if the line had broken
-    expected, count = _usual(later_dialect, family)
+def test_64_put_off(newest_dialect, family, monkeypatch):
+    expected, count = _usual(newest_dialect, family)
     for number in _numbers(count - 1):
-        server, client = _prepare(later_dialect, family)
+        server, client = _prepare(newest_dialect, family)
         before = anchors(client)
         wire = _put_off(client, server, number)
         [alert] = [a for a in wire.sent(Alert, by='client') if a.code == 224]
@@ -193,10 +191,10 @@ def test_64_put_off(later_dialect, family, monkeypatch):
 
 
 @pytest.mark.parametrize('number', [2, 3, 4, 5, 6, 7])
-def test_64_what_was_confirmed_does_not_travel_again(dialect, number):
+def test_64_what_was_confirmed_does_not_travel_again(newest_dialect, number):
     """Also in a slow sync, which would begin anew without 225."""
-    server = dialect.device('S', *(f's{n:02}' for n in range(20)), maxMsgSize=LIMIT)
-    client = dialect.device('C', *(f'c{n:02}' for n in range(20)), maxMsgSize=LIMIT)
+    server = newest_dialect.device('S', *(f's{n:02}' for n in range(20)), maxMsgSize=LIMIT)
+    client = newest_dialect.device('C', *(f'c{n:02}' for n in range(20)), maxMsgSize=LIMIT)
     first = _put_off(client, server, number)
     second = sync(client, server, prompt=False)
     assert 225 in [a.code for a in second.sent(Alert, by='client')]
@@ -214,9 +212,9 @@ def test_64_what_was_confirmed_does_not_travel_again(dialect, number):
 
 @pytest.mark.parametrize('mode', [SyncType.REFRESH_FROM_CLIENT, SyncType.REFRESH_FROM_SERVER])
 @pytest.mark.parametrize('number', [2, 3, 4, 5])
-def test_64_a_refresh_goes_on(dialect, mode, number):
-    server = dialect.device('S', *(f's{n:02}' for n in range(15)), maxMsgSize=LIMIT)
-    client = dialect.device('C', *(f'c{n:02}' for n in range(15)), maxMsgSize=LIMIT)
+def test_64_a_refresh_goes_on(newest_dialect, mode, number):
+    server = newest_dialect.device('S', *(f's{n:02}' for n in range(15)), maxMsgSize=LIMIT)
+    client = newest_dialect.device('C', *(f'c{n:02}' for n in range(15)), maxMsgSize=LIMIT)
     kept = 'c' if mode is SyncType.REFRESH_FROM_CLIENT else 's'
     _put_off(client, server, number, mode)
     wire = sync(client, server, mode, prompt=False)
@@ -225,17 +223,17 @@ def test_64_a_refresh_goes_on(dialect, mode, number):
     assert_quiet(sync(client, server, prompt=False))
 
 
-def test_64_a_refresh_does_not_go_on_by_itself(dialect):
+def test_64_a_refresh_does_not_go_on_by_itself(newest_dialect):
     """Whoever then synchronises both ways does not have anything thrown away."""
-    server, client = dialect.device('S', 's'), dialect.device('C', 'c')
+    server, client = newest_dialect.device('S', 's'), newest_dialect.device('C', 'c')
     _put_off(client, server, 2, SyncType.REFRESH_FROM_SERVER)
     wire = sync(client, server, prompt=False)
     assert 225 not in [a.code for a in wire.sent(Alert, by='client')]
     assert urls(client) == urls(server) == ['c', 's']
 
 
-def test_64_changes_made_meanwhile_travel_too(dialect):
-    server, client = _prepare(dialect, 'full')
+def test_64_changes_made_meanwhile_travel_too(newest_dialect):
+    server, client = _prepare(newest_dialect, 'full')
     _put_off(client, server, 4)
     edit(client, find(client, 'd'), url='d, renamed')
     client.add(bookmark('late here'))
@@ -274,9 +272,9 @@ def test_64_a_foreign_client_puts_off(later_dialect):
 # --- 66: it cannot go on --------------------------------------------------------------------------
 
 
-def test_66_a_server_that_has_forgotten(dialect):
-    server, client = _prepare(dialect, 'full')
-    expected, _ = _usual(dialect, 'full')
+def test_66_a_server_that_has_forgotten(newest_dialect):
+    server, client = _prepare(newest_dialect, 'full')
+    expected, _ = _usual(newest_dialect, 'full')
     _put_off(client, server, 3)
     with server.context.work() as work:
         table = work.tables.binding
@@ -290,9 +288,9 @@ def test_66_a_server_that_has_forgotten(dialect):
 
 
 @pytest.mark.parametrize(('status', 'code'), [(508, 201), (509, 200)])
-def test_66_a_foreign_server_that_has_forgotten(dialect, status, code):
-    client = dialect.device('C', 'x')
-    server = Server(dialect)
+def test_66_a_foreign_server_that_has_forgotten(newest_dialect, status, code):
+    client = newest_dialect.device('C', 'x')
+    server = Server(newest_dialect)
     client.sync(server, transport=server)
     server.keep_anchor()
     client.add(bookmark('y'))
@@ -306,9 +304,9 @@ def test_66_a_foreign_server_that_has_forgotten(dialect, status, code):
     assert stats.peerAdd == (2 if code == 201 else 1)
 
 
-def test_66_a_server_that_does_not_know_225(dialect):
-    client = dialect.device('C', 'x')
-    server = Server(dialect)
+def test_66_a_server_that_does_not_know_225(newest_dialect):
+    client = newest_dialect.device('C', 'x')
+    server = Server(newest_dialect)
     client.sync(server, transport=server)
     server.keep_anchor()
     client.add(bookmark('y'))
@@ -324,9 +322,9 @@ def test_66_a_server_that_does_not_know_225(dialect):
 
 
 @pytest.mark.parametrize('number', [1, 2, 3])
-def test_67_a_server_puts_off(dialect, number):
-    client = dialect.device('C', 'x')
-    server = Server(dialect, prompt=False)
+def test_67_a_server_puts_off(newest_dialect, number):
+    client = newest_dialect.device('C', 'x')
+    server = Server(newest_dialect, prompt=False)
     client.sync(server, transport=server)
     server.keep_anchor()
     before = anchors(client)
@@ -351,11 +349,11 @@ def _parts(wire, url_id=None, by='client'):
     return [len(c.items[0].data) for c in found]
 
 
-def test_67_in_the_middle_of_an_item(dialect):
+def test_67_in_the_middle_of_an_item(newest_dialect):
     """The next session begins with the part that was not acknowledged."""
     for by in ('client', 'server'):
-        server = dialect.device('S', maxMsgSize=LIMIT)
-        client = dialect.device('C', maxMsgSize=LIMIT)
+        server = newest_dialect.device('S', maxMsgSize=LIMIT)
+        client = newest_dialect.device('C', maxMsgSize=LIMIT)
         sync(client, server)
         (client if by == 'client' else server).add(bookmark('large', 'x' * 20_000))
         first = _put_off(client, server, 6)
@@ -368,10 +366,10 @@ def test_67_in_the_middle_of_an_item(dialect):
         assert_quiet(sync(client, server))
 
 
-def test_67_an_item_that_was_changed_meanwhile(dialect):
+def test_67_an_item_that_was_changed_meanwhile(newest_dialect):
     for by in ('client', 'server'):
-        server = dialect.device('S', maxMsgSize=LIMIT)
-        client = dialect.device('C', maxMsgSize=LIMIT)
+        server = newest_dialect.device('S', maxMsgSize=LIMIT)
+        client = newest_dialect.device('C', maxMsgSize=LIMIT)
         sync(client, server)
         owner = client if by == 'client' else server
         owner.add(bookmark('large', 'x' * 20_000))
@@ -382,10 +380,10 @@ def test_67_an_item_that_was_changed_meanwhile(dialect):
         assert contents(client) == contents(server) == [('large', 'y' * 15_000)]
 
 
-def test_67_parts_that_got_lost(dialect):
+def test_67_parts_that_got_lost(newest_dialect):
     """The server has forgotten what it got: 426, and the whole item in the session after."""
-    server = dialect.device('S', maxMsgSize=LIMIT)
-    client = dialect.device('C', maxMsgSize=LIMIT)
+    server = newest_dialect.device('S', maxMsgSize=LIMIT)
+    client = newest_dialect.device('C', maxMsgSize=LIMIT)
     sync(client, server)
     client.add(bookmark('large', 'x' * 20_000))
     _put_off(client, server, 6)
@@ -401,10 +399,10 @@ def test_67_parts_that_got_lost(dialect):
     assert contents(server) == contents(client) == [('large', 'x' * 20_000)]
 
 
-def test_67_only_the_last_part_was_missing(dialect):
+def test_67_only_the_last_part_was_missing(newest_dialect):
     """A last part alone must never pass for a whole item."""
-    server = dialect.device('S')
-    client = Client(server, dialect)
+    server = newest_dialect.device('S')
+    client = Client(server, newest_dialect)
     client.begin(201)
     meta = Meta(type='text/x-bookmark', emi=('datapos=300',))
     last = Add(meta=meta, items=(Item(source=Location('1'), meta=meta, data=b'{}'),))
@@ -417,9 +415,9 @@ def test_67_only_the_last_part_was_missing(dialect):
 
 
 @pytest.mark.parametrize('number', [1, 2, 3])
-def test_68_a_server_that_never_answers(dialect, number, monkeypatch):
+def test_68_a_server_that_never_answers(later_dialect, number, monkeypatch):
     monkeypatch.setattr('pysyncml.conversation.RETRIES', (0, 0))
-    server, client = _prepare(dialect, 'full')
+    server, client = _prepare(later_dialect, 'full')
     before, tried = anchors(client), []
 
     class Silent(Watched):
@@ -434,6 +432,21 @@ def test_68_a_server_that_never_answers(dialect, number, monkeypatch):
     assert len(tried) == (1 if number == 1 else 3), 'tried again, but not for ever'
     assert len(set(tried)) == 1, 'the same message again'
     assert anchors(client) == before
-    expected, _ = _usual(dialect, 'full')
+    expected, _ = _usual(later_dialect, 'full')
     sync(client, server, prompt=False)
     assert contents(client) == contents(server) == expected
+
+
+def test_67_in_another_encoding(newest_dialect):
+    """An item that was begun in one encoding is not continued in another one."""
+    other = 'xml' if newest_dialect.encoding == 'wbxml' else 'wbxml'
+    text = '\0x' * 10_000
+    for by in ('client', 'server'):
+        server = newest_dialect.device('S', maxMsgSize=LIMIT)
+        client = newest_dialect.device('C', maxMsgSize=LIMIT)
+        sync(client, server)
+        (client if by == 'client' else server).add(bookmark('large', text))
+        _put_off(client, server, 6)
+        client.adapter.peer = client.context.RemoteAdapter(url='http://S/', encoding=other)
+        sync(client, server, prompt=False)
+        assert contents(client) == contents(server) == [('large', text)]

@@ -15,6 +15,8 @@ from pysyncml.protocol.messages import (
     Filter,
     Item,
     Location,
+    Map,
+    MapItem,
     Message,
     Meta,
     Replace,
@@ -22,7 +24,7 @@ from pysyncml.protocol.messages import (
     Sync,
 )
 from pysyncml.transport import Request
-from tests.sync.phone import META, Phone, codes, data_of
+from tests.sync.phone import META, Phone, codes, data_of, sent
 from tests.sync.support import BookmarkAgent, Wire, bookmark, device, find, urls
 
 
@@ -142,6 +144,27 @@ def test_a_session_that_goes_on_keeps_its_filter():
     phone.sync()
     phone.end()
     assert urls(server) == ['kept', 'mine']
+
+
+def test_what_a_client_said_before_it_gave_up_counts():
+    server = device('S', 'y')
+    phone = Phone(server)
+    phone.start(201)
+    phone.sync(whole(data_of('x')))
+    told = []
+    server.adapter.onEnd = lambda peer, stats, how: told.append(how)
+    [(_, uri)] = sent(phone.reply)
+    pairs = Map(
+        target=Location('items'), source=Location('x'), items=(MapItem(target=uri, source='L'),)
+    )
+    gives_up = Status(msg_ref='2', cmd_ref='0', cmd='SyncHdr', code=500)
+    assert codes(phone.say(gives_up, pairs, final=False)) == [('Map', 200)]
+    assert told == ['ended by the client (500)']
+    [status] = phone.say(Alert(code=222, items=(Item(),))).commands
+    assert status.code >= 400, 'it is over'
+    phone.start(201)
+    phone.sync(whole(data_of('x')), whole(data_of('y'), source='L'))
+    assert sent(phone.reply) == []
 
 
 # --- who may know what ------------------------------------------------------------------------
