@@ -95,7 +95,8 @@ def explain(status: Status) -> str:
     if status.code == StatusCode.RETRY_LATER:
         text = 'the server does not synchronise now'
     elif status.code in _VERSIONS:
-        text = f'the other side speaks no version of SyncML that is spoken here ({status.code})'
+        text = 'the other side speaks no version of SyncML that is spoken here '
+        text += f'(status {status.code})'
     for item in status.items:
         if isinstance(item.data, bytes) and item.data:
             text += f': {item.data.decode("utf-8", "replace")}'
