@@ -231,15 +231,18 @@ def kinds_of(adapter: Adapter, notification: Notification) -> dict[str, SyncType
         return dict.fromkeys(adapter.stores, SyncType.TWO_WAY)
     routes = _routes(adapter)
     kinds: dict[str, SyncType] = {}
+    nowhere = []
     for sync in notification.syncs:
         names = _stores_of(adapter, sync, routes)
         if not names:
-            log.warning('nothing here goes with "%s", which the server asks for', sync.uri)
+            nowhere.append(sync.uri)
         for name in names:
             kinds.setdefault(name, sync.kind)
+    asked = ', '.join(f'"{uri}"' for uri in nowhere)
     if not kinds:
-        asked = ', '.join(f'"{sync.uri}"' for sync in notification.syncs)
         raise NoSuchRoute(f'the server asks for {asked}, and nothing here goes with that')
+    if nowhere:
+        log.warning('nothing here goes with %s, which the server asks for', asked)
     return kinds
 
 

@@ -124,6 +124,13 @@ def write_json(value: Any, stream: TextIO) -> None:
     stream.write(json.dumps(value, ensure_ascii=True, default=str) + '\n')
 
 
+# how a session ended that was not done, in the words of the adapter → in those for people
+_ENDS = {
+    'broken off': ' Broken off.',
+    'suspended': ' Put off by the client, to go on the next time.',
+}
+
+
 def session_line(
     who: str,
     stats: Mapping[str, Any],
@@ -134,7 +141,7 @@ def session_line(
     """Return the one line a server says of a session: when, who, what changed, how it ended."""
     when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))
     if error:
-        end = f' Broken off: {printable(error)}'
+        end = _ENDS.get(str(error)) or f' Broken off: {printable(error)}'
     elif exit_code_of(stats) == ExitCode.OK:
         end = ' In step.'
     else:

@@ -86,11 +86,17 @@ def _header(status: Status, parties: Parties) -> None:
             raise RemoteProtocolError(explain(status), code)
 
 
+_VERSIONS = {StatusCode.VERSION_NOT_SUPPORTED, StatusCode.PROTOCOL_VERSION_NOT_SUPPORTED}
+
+
 def explain(status: Status) -> str:
     """Return why the other side has ended the session, by its Status for a header."""
     text = f'the other side ended the session with status {status.code}'
     if status.code == StatusCode.RETRY_LATER:
         text = 'the server does not synchronise now'
+    elif status.code in _VERSIONS:
+        text = 'the other side speaks no version of SyncML that is spoken here '
+        text += f'(status {status.code})'
     for item in status.items:
         if isinstance(item.data, bytes) and item.data:
             text += f': {item.data.decode("utf-8", "replace")}'

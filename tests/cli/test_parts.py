@@ -93,6 +93,10 @@ def test_session_lines():
     line = session_line('desk\n', stats, now=0)
     assert line.endswith(' desk\\n: 1 local change: 1 conflict. Ended with items left over.')
     assert session_line('desk', {}, 'it went away', now=0).endswith('Broken off: it went away')
+    assert session_line('desk', {}, 'broken off', now=0).endswith('No changes. Broken off.')
+    assert session_line('desk', {}, 'suspended', now=0).endswith(
+        'No changes. Put off by the client, to go on the next time.'
+    )
 
 
 def test_long_lists_of_trouble_are_cut():

@@ -176,6 +176,7 @@ def test_75_a_datastore_nobody_knows(server, client, caplog):
     nothing = Notification(server_id='S', syncs=(NotifiedSync(uri='calendar'),))
     with pytest.raises(NoSuchRoute, match='"calendar"'):
         client.adapter.sync(notification=nothing, transport=Wire(server))
+    assert 'nothing here' not in caplog.text, 'said once, by the error'
     some = Notification(
         server_id='S', session_id='9', syncs=(NotifiedSync(uri='cal'), NotifiedSync(uri='./card'))
     )
