@@ -22,7 +22,7 @@ def check(wire: Wire, for_client: int, for_server: int) -> None:
         assert request <= for_server or not number, f'request {number + 1}'
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     for_client=st.integers(2000, 9000),
     for_server=st.integers(2000, 9000),
