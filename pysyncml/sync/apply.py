@@ -33,15 +33,13 @@ from pysyncml.sync.alerts import answer_alert
 from pysyncml.sync.commands import copy_item, move_item, receive
 from pysyncml.sync.containers import all_or_none, in_order
 from pysyncml.sync.large_objects import gather
-from pysyncml.sync.outgoing import CONSENT, TEMPORARY
+from pysyncml.sync.maps import note_pair
+from pysyncml.sync.outgoing import CONSENT
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
-
-#: As many digits as the number of a change has at most.
-_DIGITS = 18
 
 
 def apply(command: Command, answered: Sent | None, parties: Parties) -> list[Said]:
@@ -246,28 +244,8 @@ def _map(command: Map, parties: Parties) -> list[Reply]:
     if binding is not None:
         binding.known.prefetch(item_ids=[pair.target for pair in command.items])
         for pair in command.items:
-            _note_pair(binding, pair.target, pair.source)
+            note_pair(binding, pair)
     return [Reply(command, code, target=target, source=source)]
-
-
-def _note_pair(binding: Binding, item_id: str, remote_id: str) -> None:
-    known = binding.known.of_item(item_id)
-    number = item_id.removeprefix(TEMPORARY)
-    if known is None and number != item_id and number.isdecimal() and len(number) <= _DIGITS:
-        known = binding.known.of_offer(int(number))
-    if known is None or not remote_id:
-        return  # an item we never sent, or do not have any more
-    session = binding.parties.session
-    # a pair of an earlier session, sent before the changes, does not say it is still there,
-    # unless it is that session which goes on
-    late = session.theirs <= Stage.SYNC and not binding.progress.resumed
-    binding.known.note(
-        known.item_id,
-        remote_id=remote_id,
-        seq=known.offered if known.offered is not None else known.seq,
-        offered=None,
-        seen=known.seen if late else binding.number,
-    )
 
 
 # --- the end ----------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from pysyncml.errors import (
 from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
 from pysyncml.state.knowledge import Known
-from pysyncml.sync.filtering import is_kept
 from pysyncml.sync.hierarchy import place
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here, Situation, Verdict, reconcile
@@ -44,13 +43,13 @@ def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) 
 def take(binding: Binding, item: Item, action: Callable[[], int]) -> Answer:
     """Return what comes of *action*, which is what a command asks with one *item*."""
     binding.progress.received += 1
-    status, text = _attempt(binding, action)
+    status, text = attempt(binding, action)
     if text:
         binding.not_taken(item.source_uri or item.target_uri, text)
     return status, text
 
 
-def _attempt(binding: Binding, action: Callable[[], int]) -> Answer:
+def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     """Return the Status code of *action*, and a line about what went wrong, if anything did."""
     try:
         with binding.savepoint():
@@ -480,35 +479,3 @@ def _shown(item: Any) -> dict[str, Any]:
     return {
         name: value for name, value in item.values().items() if name != 'body' and value is not None
     }
-
-
-def sweep(binding: Binding) -> None:
-    """The peer has sent all it has: in a refresh, throw away what it did not send.
-
-    Not so when something it did send could not be stored: our version of it may be the last.
-    """
-    history = binding.store.keepsHistory
-    if binding.wipes and binding.stats.hereErr:
-        binding.problem('nothing was deleted here, as not everything could be taken')
-    elif binding.wipes:
-        for item_id in binding.known.unseen(binding.number):
-            if not is_kept(binding, item_id):
-                _throw_away(binding, item_id)
-    for item_id, spec in binding.agent.settleItems():
-        binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
-
-
-def _throw_away(binding: Binding, item_id: str) -> None:
-    def delete() -> int:
-        binding.agent.deleteItem(item_id)
-        return StatusCode.OK
-
-    _, text = _attempt(binding, delete)
-    if text:
-        binding.stats.hereErr += 1
-        binding.problem(f'{binding.agent.describeItem(item_id)} was not deleted: {text}')
-        return
-    history = binding.store.keepsHistory
-    binding.log.record(item_id, ItemState.DELETED, None, history=history)
-    binding.known.forget(item_id)
-    binding.stats.hereDel += 1

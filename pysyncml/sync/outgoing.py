@@ -7,7 +7,6 @@ between two messages of a package.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,8 +21,6 @@ from pysyncml.protocol.messages import (
     Item,
     ItemsCommand,
     Location,
-    Map,
-    MapItem,
     Meta,
     Replace,
     Sync,
@@ -34,8 +31,9 @@ from pysyncml.state.knowledge import Pending
 from pysyncml.sync import large_objects
 from pysyncml.sync.filtering import chosen, drop_unwanted
 from pysyncml.sync.hierarchy import parents, parents_first
+from pysyncml.sync.maps import given_id, pairs
 from pysyncml.sync.parties import Binding, Parties
-from pysyncml.sync.room import Room
+from pysyncml.sync.room import LONGEST, Room
 from pysyncml.sync.setting_up import set_up
 
 log = logging.getLogger(__name__)
@@ -44,14 +42,9 @@ log = logging.getLogger(__name__)
 #: agreed to unusually many deletions.
 CONSENT = 'pysyncml-deletions=agreed'
 
-#: What a temporary id begins with.
-TEMPORARY = '#'
-
 _PAGE = 200
 _OVERHEAD = 350  # bytes around the data of an item, generously
-_LONGEST = 6  # bytes one character may take, escaped
 _STATUS_SIZE = 300  # bytes of a Status, generously
-_PAIR_OVERHEAD = 110  # bytes around the ids of a MapItem
 
 
 def outgoing(parties: Parties, room: Room) -> tuple[list[Said], bool]:
@@ -285,24 +278,12 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     ctype, body, digest = data
     kind, place = _kind(binding, pending), parents(binding, pending.item_id)
     if client or kind is Add:
-        item = Item(source=Location(_given_id(binding, pending)), data=body, **place)
+        item = Item(source=Location(given_id(binding, pending)), data=body, **place)
     else:
         item = Item(target=Location(pending.remote_id or ''), data=body, **place)
     command = kind(meta=Meta(type=ctype), items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
-
-
-def _given_id(binding: Binding, pending: Pending) -> str:
-    """Return the id under which the peer is told of an item of ours.
-
-    A client may take short ids only (MaxGUIDSize): until its Map pair arrives, such an item goes
-    by the number of the change (OMA-DS-Protocol 1.2, §5.3).
-    """
-    most = binding.parties.peer_guid_size(binding.progress.peer_store)
-    if binding.role is Role.CLIENT or not most or len(pending.item_id.encode()) <= most:
-        return pending.item_id
-    return f'{TEMPORARY}{pending.seq}'
 
 
 def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
@@ -349,7 +330,7 @@ def _size(said: Said) -> int:
     assert isinstance(command, ItemsCommand)
     item = command.items[0]
     ids = f'{item.source_uri or ""}{item.target_uri or ""}'
-    size = _OVERHEAD + _LONGEST * len(ids)
+    size = _OVERHEAD + LONGEST * len(ids)
     data = item.data
     if isinstance(data, bytes):
         escapes = 4 * data.count(b'&') + 3 * (data.count(b'<') + data.count(b'>'))
@@ -402,53 +383,3 @@ def _note_offer(binding: Binding, said: Said, *, new: bool, ahead: bool) -> None
             seen=None,
             digest=sent.digest,
         )
-
-
-# --- Map --------------------------------------------------------------------------------------
-
-
-def pairs(parties: Parties, room: Room) -> tuple[list[Said], bool]:
-    """Return the Map pairs the server has not acknowledged yet, and whether these are all.
-
-    They are kept across sessions until it has: so an Add whose answer was lost is not doubled
-    (OMA-DS-Protocol 1.2, §5.3).
-    """
-    saids: list[Said] = []
-    for binding in parties.bindings():
-        if not binding.progress.live:
-            continue
-        mapped = set(binding.progress.mapped)
-        limit = len(mapped) + room.left // _PAIR_OVERHEAD + 2
-        rows = binding.known.unconfirmed(limit)
-        found = [row for row in rows if row[1] not in mapped]
-        while found:
-            said, count = _map(binding, found, room)
-            if said is None:
-                return saids, False
-            saids.append(said)
-            binding.progress.mapped.extend(item_id for _, item_id in found[:count])
-            found = found[count:]
-        if len(rows) == limit:
-            return saids, False
-    return saids, True
-
-
-def _map(binding: Binding, found: list[tuple[str, str]], room: Room) -> tuple[Said | None, int]:
-    """Return a Map with as many of the pairs *found* as there is room for, and how many."""
-    progress = binding.progress
-    empty = Map(target=Location(progress.peer_store), source=Location(progress.store))
-    used, count = room.measure(empty), 0
-    items: list[MapItem] = []
-    for remote_id, item_id in found:
-        item = MapItem(target=remote_id, source=item_id)
-        used += _PAIR_OVERHEAD + _LONGEST * (len(remote_id) + len(item_id))
-        if used > room.left and (items or room.used):
-            break
-        items.append(item)
-        count += 1
-    if not items:
-        return None, 0
-    names = json.dumps([pair.source for pair in items])
-    said = Said(replace(empty, items=tuple(items)), Sent('Map', progress.store, names))
-    room.take(said)
-    return said, count

@@ -13,6 +13,9 @@ from pysyncml.constants import AlertCode
 from pysyncml.protocol.messages import Command
 from pysyncml.protocol.session import Said, Session
 
+#: Bytes one character may take in a message, escaped.
+LONGEST = 6
+
 _ID = '00000'  # as many digits as the id of a command may come to have
 _SLACK = 8  # bytes: what a command costs depends a little on what stands before it
 

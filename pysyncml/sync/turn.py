@@ -10,12 +10,13 @@ from pysyncml.protocol.messages import Alert, Message, Results, Status
 from pysyncml.protocol.session import Said, Session
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.apply import apply, conclude
-from pysyncml.sync.incoming import sweep
 from pysyncml.sync.large_objects import give_up
-from pysyncml.sync.outgoing import outgoing, pairs
+from pysyncml.sync.maps import pairs
+from pysyncml.sync.outgoing import outgoing
 from pysyncml.sync.parties import Parties
 from pysyncml.sync.room import Room
 from pysyncml.sync.setting_up import note_progress, shortened
+from pysyncml.sync.sweeping import sweep
 
 #: How often both sides may say nothing but that they wait.
 _PATIENCE = 20
