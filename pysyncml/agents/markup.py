@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import quopri
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +30,10 @@ _BLANKS = b' \t\r\n\0'
 # libxml2 refuses a text of 10 million bytes unless told that trees may be huge, which also
 # lifts its limits on depth and expansion; so that is only said when there is need.
 _HUGE = 9_000_000
+
+#: Bytes from which on a copy is worth avoiding.
+_LARGE = 1_000_000
+_PIECE = 3 * 2**18  # bytes that base64 makes a text of without padding
 
 
 def base_type(content_type: str | None) -> str | None:
@@ -56,19 +62,30 @@ def element(name: str, value: bytes | str) -> bytes:
     Raises:
         InvalidContent: *name* cannot be the name of an element.
     """
+    return b''.join(pieces(name, value))
+
+
+def pieces(name: str, value: bytes | str) -> Iterator[bytes]:
+    """Yield the same in pieces, so that a large content need not be copied as a whole."""
     tag = _tag(name)
     data = to_bytes(value)
+    opening, closing = b'<%b>' % tag, b'</%b>' % tag
     if _PLAIN.fullmatch(data):
-        return b'<%b>%b</%b>' % (tag, data, tag)
+        yield from (opening, data, closing)
+        return
     try:
         text = data.decode('utf-8')
     except UnicodeDecodeError:
         text = None
     if text is None or _FORBIDDEN.search(text):
-        return b'<%b enc="base64">%b</%b>' % (tag, base64.b64encode(data), tag)
+        yield b'<%b enc="base64">' % tag
+        for start in range(0, len(data), _PIECE):
+            yield base64.b64encode(data[start : start + _PIECE])
+        yield closing
+        return
     text = text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
     text = text.replace('\r', '&#13;')
-    return b'<%b>%b</%b>' % (tag, text.encode('ascii', 'xmlcharrefreplace'), tag)
+    yield from (opening, text.encode('ascii', 'xmlcharrefreplace'), closing)
 
 
 @lru_cache(maxsize=256)
@@ -134,11 +151,18 @@ def local_name(node: Any) -> str:
 def content(node: Any) -> bytes:
     """Return the bytes that an element holds, decoded as its attribute ``enc`` says.
 
+    The element may be empty afterwards: a large content is not kept twice.
+
     Raises:
         InvalidContent: the encoding is not known, or not what the element holds.
     """
     text = (node.text or '') if not len(node) else ''.join(node.itertext())
     encoding = (node.get('enc') or '').strip().lower()
+    if len(text) > _LARGE:
+        node.text = None
+    if encoding in ('base64', 'b64', 'b') and text.isascii():
+        with contextlib.suppress(binascii.Error):  # in one line, as we write it
+            return binascii.a2b_base64(text, strict_mode=True)
     data = to_bytes(text)
     if not encoding:
         return data

@@ -8,7 +8,7 @@ body, and its name the first line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar
 
 from pysyncml.agents import markup
@@ -72,21 +72,22 @@ class NoteItem(Item, Ext):
         if kind == TYPE_TEXT_PLAIN:
             stream.write(b'' if self.body is None else markup.to_bytes(self.body))
         elif kind == TYPE_SIF_NOTE:
-            stream.write(self._sif())
+            for piece in self._sif():
+                stream.write(piece)
         else:
             raise InvalidContentType(f'a note cannot be written as {contentType}')
 
-    def _sif(self) -> bytes:
+    def _sif(self) -> Iterator[bytes]:
         # SIFVersion is 1.1 even when 1.0 is asked for: the two differ in nothing we write.
-        parts = [_HEAD]
+        yield _HEAD
         if self.name is not None:
-            parts.append(markup.element('Subject', self.name))
+            yield markup.element('Subject', self.name)
         if self.body is not None:
-            parts.append(markup.element('Body', self.body))
+            yield from markup.pieces('Body', self.body)
         for name, values in self.extensions.items():
-            parts += [markup.element(name, value) for value in values]
-        parts.append(b'</note>')
-        return b''.join(parts)
+            for value in values:
+                yield markup.element(name, value)
+        yield b'</note>'
 
     @classmethod
     def load(

@@ -6,6 +6,7 @@ parts are kept like everything else, in the transaction of the message that brou
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +81,13 @@ class Unfinished:
 
     def join(self) -> bytes:
         """Return all parts as one."""
-        table = self._chunk
-        query = select(table.c.data).where(self._chunks).order_by(table.c.position)
-        return b''.join(self._connection.execute(query).scalars())
+        table, whole = self._chunk, io.BytesIO()
+        while True:  # one at a time: never twice in memory
+            query = select(table.c.data).where(self._chunks, table.c.position == whole.tell())
+            part = self._connection.execute(query).scalar()
+            if part is None:
+                return whole.getvalue()
+            whole.write(part)
 
     def drop(self) -> None:
         """Forget the object."""
