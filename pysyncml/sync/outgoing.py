@@ -180,8 +180,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             if said is None or full or not _is_welcome(binding, said):
                 progress.cursor = pending.turn
                 continue
-            size = _size(said)
-            if size > room.left:
+            size, lowest = _size(said)
+            if lowest <= best and size > room.left:
                 size = room.measure(said.command)
             match _manner(binding, said, size, room.left, best, first=not saids):
                 case _Manner.LATER:
@@ -324,18 +324,19 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
     return None
 
 
-def _size(said: Said) -> int:
-    """Return what *said* takes in a message at most: cheaper to find out than the true size."""
+def _size(said: Said) -> tuple[int, int]:
+    """Return what *said* takes in a message at most, and at least: cheaper than the true size."""
     command = said.command
     assert isinstance(command, ItemsCommand)
     item = command.items[0]
     ids = f'{item.source_uri or ""}{item.target_uri or ""}'
-    size = _OVERHEAD + LONGEST * len(ids)
+    size, lowest = _OVERHEAD + LONGEST * len(ids), 0
     data = item.data
     if isinstance(data, bytes):
         escapes = 4 * data.count(b'&') + 3 * (data.count(b'<') + data.count(b'>'))
-        size += max(len(data) + escapes, len(data) * 4 // 3 + 4)
-    return size
+        lowest = len(data)
+        size += max(lowest + escapes, lowest * 4 // 3 + 4)
+    return size, lowest
 
 
 def _is_welcome(binding: Binding, said: Said) -> bool:
