@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,7 +37,7 @@ class Waiting:
     """The messages of one server that wait for an answer, one for each session."""
 
     def __init__(self) -> None:
-        self._posts: OrderedDict[tuple[str, str], Post] = OrderedDict()
+        self._posts: dict[tuple[str, str], Post] = {}
         self._lock = threading.Lock()
 
     def put(self, post: Post) -> bool:

@@ -16,7 +16,6 @@ A :class:`Notification` is either. :func:`parse` and :func:`make` are for the by
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from enum import IntEnum
 
 from pysyncml.constants import NAMESPACE_AUTH_MD5, AlertCode, SyncType
 from pysyncml.errors import AuthError, CodecError, LocalProtocolError
-from pysyncml.protocol.auth import read_basic
+from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Cred, Header, Item, Location, Message, Meta
 
 #: What a notification of 1.2 is sent as; the second one belongs to Device Management, but is used.
@@ -282,7 +281,7 @@ def _text(text: str, what: str) -> bytes:
 
 def secret_of(name: str, password: str) -> bytes:
     """Return ``b64(md5(name ":" password))``, from which digests are made; it is a secret."""
-    return _b64md5(f'{name}:{password}'.encode())
+    return auth.md5_secret(name, password).encode()
 
 
 def digest(secret: bytes, nonce: bytes, body: bytes) -> bytes:
@@ -291,7 +290,7 @@ def digest(secret: bytes, nonce: bytes, body: bytes) -> bytes:
     ``md5(secret ":" nonce ":" b64(md5(body)))`` (OMA-TS-DS_Protocol 1.2, §12.2.1); *nonce* as
     bytes, not in base64.
     """
-    return _md5(b':'.join((secret, nonce, _b64md5(body))))
+    return auth.mac_digest(secret, nonce, body)
 
 
 def verify(
@@ -323,19 +322,14 @@ def _proofs(
         secret = secret_of(name, password)
         return digest(secret, nonce, notification.signed), notification.digest
     if cred.type == NAMESPACE_AUTH_MD5:
-        return _cred_md5(notification.version, name, password, nonce), _b64(cred.data)
+        proof = auth.md5(name, password, nonce, notification.version)
+        return _b64(proof.data), _b64(cred.data)
     return f'{name}:{password}'.encode(), _basic(cred)
-
-
-def _cred_md5(version: str, name: str, password: str, nonce: bytes) -> bytes:
-    if version == '1.0':
-        return _md5(f'{name}:{password}:'.encode() + nonce)
-    return _md5(secret_of(name, password) + b':' + nonce)
 
 
 def _basic(cred: Cred) -> bytes:
     try:
-        found = read_basic(cred)
+        found = auth.read_basic(cred)
     except AuthError:
         return b''
     return ':'.join(found).encode() if found else b''
@@ -346,14 +340,6 @@ def _b64(text: str) -> bytes:
         return base64.b64decode(text.strip(), validate=True)
     except ValueError:
         return b''
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
-
-
-def _b64md5(data: bytes) -> bytes:
-    return base64.b64encode(_md5(data))
 
 
 # --- the messages of 1.0 and 1.1 ----------------------------------------------------------------
