@@ -245,7 +245,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
     """
     progress, record = binding.progress, binding.record
     before = record.suspended or {}
-    record.suspended = {
+    state = {
         'mode': progress.mode,
         'slow': progress.slow,
         'number': progress.number,
@@ -254,4 +254,6 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'parcel': progress.parcel,
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
     }
-    binding.parties.work.records.save(record)
+    if state != record.suspended:
+        record.suspended = state
+        binding.parties.work.records.save(record)
