@@ -8,7 +8,8 @@ child has ended, ``{"id", "code"}`` (negative: the signal). When the input ends,
 killed. ``python forkserver.py --run ARGUMENTS`` is one run in this very process.
 
 ``E2E_RETRIES`` in the environment of a run, such as ``0.01,0.05``, are the seconds a client waits
-before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may have.
+before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_PLUGIN``
+a module whose ``install()`` is called before anything else, and whose ``finish()`` at the end.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ def run(argv: list[str]) -> int:
     """Run sync-notes in this process; return its exit code."""
     import pysyncml.cli.notes
 
+    plugin = os.environ.get('E2E_PLUGIN')
+    if plugin:
+        importlib.import_module(plugin).install()
     retries = os.environ.get('E2E_RETRIES')
     size = os.environ.get('E2E_MESSAGE_SIZE')
     if retries or size:
@@ -196,6 +200,9 @@ def finish(code: int) -> None:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
+        plugin = sys.modules.get(os.environ.get('E2E_PLUGIN', ''))
+        if plugin is not None:
+            plugin.finish()
     finally:
         os._exit(code)
 

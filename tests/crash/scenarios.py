@@ -1,0 +1,344 @@
+"""What goes on when a program dies: the devices before, what their users do, and the run itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.e2e.harness import World
+
+#: the bytes a message may have: little enough for several messages in each session
+MESSAGE_SIZE = '6000'
+
+
+@dataclass
+class Scenario:
+    """A synchronisation of the client ``a`` with the server ``s``, and what precedes it.
+
+    Attributes:
+        prepare: makes the devices what they are before; a server is there for that.
+        edit: what their users do then, with no program running.
+        options: what the client is told.
+        served: what the server is told.
+        roles: whose crash makes sense.
+        want: the names and bodies that both are to have in the end; None if that depends.
+        bodies: how often each body is to be there in the end, if the names depend.
+        others: clients that do not crash, and synchronise afterwards.
+    """
+
+    name: str
+    prepare: Callable[[World], None]
+    edit: Callable[[World], None]
+    options: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ('client', 'server')
+    want: dict[str, bytes] | None = None
+    bodies: list[bytes] | None = None
+    others: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()  # options of the plain runs: only what every run needs
+    kept: dict[str, list[bytes]] = field(default_factory=dict)  # in the trash of each afterwards
+
+
+def body(text: str, lines: int = 12) -> bytes:
+    """Return a note of several lines."""
+    return b''.join(f'{text}, line {number}\n'.encode() for number in range(lines))
+
+
+def nothing(_world: World) -> None:
+    """Do nothing: what is there before there was anything."""
+
+
+def fill(world: World, name: str, notes: dict[str, bytes]) -> None:
+    """Write notes into a directory, which is made."""
+    world.path(name)
+    for key, content in notes.items():
+        world.write(name, key, content)
+
+
+def remove(world: World, name: str, *keys: str) -> None:
+    """Delete notes, as users do."""
+    for key in keys:
+        os.unlink(world.path(name) / key)
+
+
+def rename(world: World, name: str, *pairs: tuple[str, str]) -> None:
+    """Rename notes, as users do."""
+    for old, new in pairs:
+        target = world.path(name) / new
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(world.path(name) / old, target)
+
+
+# --- the first synchronisation ------------------------------------------------------------------
+
+_OURS = {'mine.txt': body('mine'), 'sub/deep/mine.txt': body('mine, deep'), 'x.txt': body('x')}
+_THEIRS = {'yours.txt': body('yours'), 'sub/yours.txt': body('yours, in sub'), 'x.txt': body('x')}
+
+
+def _first_edit(world: World) -> None:
+    fill(world, 'a', _OURS)
+    fill(world, 's', _THEIRS)
+
+
+FIRST = Scenario('first', nothing, _first_edit, want={**_OURS, **_THEIRS})
+
+
+def _login_edit(world: World) -> None:
+    _first_edit(world)
+    secret = world.root / 'password'
+    secret.write_text('correct horse\n')
+    secret.chmod(0o600)
+
+
+_LOGIN = ('--username', 'me', '--password-file', 'password')
+
+LOGIN = Scenario(
+    'login', nothing, _login_edit, _LOGIN, served=_LOGIN, want={**_OURS, **_THEIRS}, again=_LOGIN
+)
+
+# --- a second device receives everything: more than a few notes ---------------------------------
+
+_MANY = {f'{"even" if n % 2 == 0 else "odd"}/{n}.txt': body(f'number {n}') for n in range(12)}
+
+
+def _second_prepare(world: World) -> None:
+    fill(world, 'b', _MANY)
+    fill(world, 's', {})
+    world.sync('b')
+    world.sync('b')
+
+
+def _second_edit(world: World) -> None:
+    fill(world, 'a', {'even/own.txt': body('own')})
+    world.write('b', 'odd/1.txt', body('number 1, changed'))
+
+
+SECOND = Scenario(
+    'second',
+    _second_prepare,
+    _second_edit,
+    want={**_MANY, 'even/own.txt': body('own'), 'odd/1.txt': body('number 1, changed')},
+    others=('b',),
+)
+
+# --- changes both ways --------------------------------------------------------------------------
+
+_BASE = {
+    'same.txt': body('same'),
+    'c edits.txt': body('c edits'),
+    's edits.txt': body('s edits'),
+    'c renames.txt': body('c renames'),
+    's renames.txt': body('s renames'),
+    'c deletes.txt': body('c deletes'),
+    's deletes.txt': body('s deletes'),
+    'swap/c1.txt': body('c1'),
+    'swap/c2.txt': body('c2'),
+    'swap/s1.txt': body('s1'),
+    'swap/s2.txt': body('s2'),
+    'both.txt': body('both'),
+}
+
+
+def _ways_prepare(world: World) -> None:
+    fill(world, 'a', _BASE)
+    fill(world, 's', {})
+    world.sync('a')
+    world.sync('a')
+
+
+def _merged(first: str, last: str) -> bytes:
+    lines = _BASE['both.txt'].splitlines(keepends=True)
+    return b''.join([first.encode() or lines[0], *lines[1:-1], last.encode() or lines[-1]])
+
+
+def _ways_edit(world: World) -> None:
+    for side, place in (('c', 'a'), ('s', 's')):
+        world.write(place, f'{side} edits.txt', body(f'{side} has edited this'))
+        world.write(place, f'new/by {side}.txt', body(f'new by {side}'))
+        rename(world, place, (f'{side} renames.txt', f'moved/{side} renamed.txt'))
+        remove(world, place, f'{side} deletes.txt')
+        one, two = f'swap/{side}1.txt', f'swap/{side}2.txt'
+        rename(world, place, (one, 'x'), (two, one), ('x', two))
+    world.write('a', 'both.txt', _merged('first by c\n', ''))
+    world.write('s', 'both.txt', _merged('', 'last by s\n'))
+
+
+def _ways_want() -> dict[str, bytes]:
+    want = {'same.txt': _BASE['same.txt'], 'both.txt': _merged('first by c\n', 'last by s\n')}
+    for side in 'cs':
+        want[f'{side} edits.txt'] = body(f'{side} has edited this')
+        want[f'new/by {side}.txt'] = body(f'new by {side}')
+        want[f'moved/{side} renamed.txt'] = body(f'{side} renames')
+        want[f'swap/{side}1.txt'] = body(f'{side}2')
+        want[f'swap/{side}2.txt'] = body(f'{side}1')
+    return want
+
+
+WAYS = Scenario(
+    'ways',
+    _ways_prepare,
+    _ways_edit,
+    want=_ways_want(),
+    kept={
+        'a': [_BASE['s edits.txt'], _BASE['s deletes.txt']],
+        's': [_BASE['c edits.txt'], _BASE['c deletes.txt']],
+    },
+)
+
+# --- conflicts ----------------------------------------------------------------------------------
+
+_CONFLICT = {'one.txt': body('one'), 'bin.dat': b'\0' + body('two'), 'gone.txt': body('gone')}
+
+
+def _conflict_prepare(world: World) -> None:
+    fill(world, 'a', _CONFLICT)
+    fill(world, 's', {})
+    world.sync('a')
+    world.sync('a')
+
+
+def _conflict_edit(world: World) -> None:
+    for place in 'as':
+        world.write(place, 'one.txt', body(f'one, by {place}'))
+        world.write(place, 'bin.dat', b'\0' + body(f'two, by {place}'))
+        world.write(place, 'fresh.txt', body(f'fresh, by {place}'))
+    remove(world, 'a', 'gone.txt')
+    world.write('s', 'gone.txt', body('not gone'))
+
+
+CONFLICT = Scenario(
+    'conflict',
+    _conflict_prepare,
+    _conflict_edit,
+    bodies=[
+        *(body(f'one, by {place}') for place in 'as'),
+        *(b'\0' + body(f'two, by {place}') for place in 'as'),
+        *(body(f'fresh, by {place}') for place in 'as'),
+        body('not gone'),
+    ],
+)
+
+# --- notes in parts -----------------------------------------------------------------------------
+
+
+def _large(text: str) -> bytes:
+    return body(text, 1200)
+
+
+def _large_prepare(world: World) -> None:
+    fill(world, 'a', {'small.txt': body('small'), 'c large.txt': _large('c')})
+    fill(world, 's', {'s large.txt': _large('s')})
+    world.sync('a')
+    world.sync('a')
+
+
+def _large_edit(world: World) -> None:
+    world.write('a', 'c large.txt', _large('c has edited this'))
+    world.write('s', 's large.txt', _large('s has edited this'))
+
+
+LARGE = Scenario(
+    'large',
+    _large_prepare,
+    _large_edit,
+    want={
+        'small.txt': body('small'),
+        'c large.txt': _large('c has edited this'),
+        's large.txt': _large('s has edited this'),
+    },
+    kept={'a': [_large('s')], 's': [_large('c')]},
+)
+
+# --- refreshes: one side is replaced ------------------------------------------------------------
+
+
+def _refresh_edit(world: World) -> None:
+    world.write('a', 'c edits.txt', body('c has edited this'))
+    world.write('s', 's edits.txt', body('s has edited this'))
+    fill(world, 'a', {'extra/c.txt': body('extra of c')})
+    fill(world, 's', {'extra/s.txt': body('extra of s')})
+    rename(world, 'a', ('c renames.txt', 'c renamed.txt'))
+    rename(world, 's', ('s renames.txt', 's renamed.txt'))
+
+
+# what a refresh that breaks off leaves open is decided by the runs that follow, both ways: what
+# had been replaced is in the trash, what had not been is a change like any other
+OVER = Scenario(
+    'over', _ways_prepare, _refresh_edit, ('--mode', 'pull-over'), bodies=[], again=()
+)
+UNDER = Scenario(
+    'under', _ways_prepare, _refresh_edit, ('--mode', 'push-over'), bodies=[], again=()
+)
+
+# --- a database of version 1 --------------------------------------------------------------------
+
+
+def _upgrade_edit(world: World) -> None:
+    _ways_edit(world)
+    for place in 'as':
+        make_old(world.path(place))
+
+
+# what version 2 has brought
+_ADDED = {
+    'account': ['md5_secret'],
+    'device': ['encoding', 'version', 'our_nonce', 'peer_nonce'],
+    'binding': ['suspended'],
+}
+
+
+def make_old(folder: Path) -> None:
+    """Turn the state database of a directory into one of version 1."""
+    with contextlib.closing(sqlite3.connect(folder / '.sync' / 'state.db')) as database:
+        database.execute("update pysyncml_option set value = '1' where key = 'schema.version'")
+        for table in ('unfinished', 'chunk'):
+            database.execute(f'drop table if exists pysyncml_{table}')
+        for table, columns in _ADDED.items():
+            for column in columns:
+                database.execute(f'alter table pysyncml_{table} drop column {column}')
+        database.commit()
+
+
+UPGRADE = Scenario('upgrade', _ways_prepare, _upgrade_edit, want=_ways_want())
+
+# --- something comes back from the trash --------------------------------------------------------
+
+
+def _restore_prepare(world: World) -> None:
+    _ways_prepare(world)
+    world.write('s', 'trashed/deep/er.txt', body('trashed'))
+    world.sync('a')
+    remove(world, 's', 'trashed/deep/er.txt')
+    os.removedirs(world.path('s') / 'trashed' / 'deep')
+    world.sync('a')
+    world.sync('a')
+
+
+RESTORE = Scenario(
+    'restore',
+    _restore_prepare,
+    nothing,
+    ('--restore', 'trashed/deep/er.txt'),
+    roles=('client',),
+    want=None,
+)
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        FIRST,
+        LOGIN,
+        SECOND,
+        WAYS,
+        CONFLICT,
+        LARGE,
+        OVER,
+        UNDER,
+        UPGRADE,
+        RESTORE,
+    )
+}

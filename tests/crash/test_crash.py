@@ -1,0 +1,98 @@
+"""Whatever a run breaks off at, the next plain runs bring everything in step: nothing is lost.
+
+A scenario is run once with all of its steps written down (``injector.py``); then again and again
+with a fault at one of these steps, in the client or in the server. After each fault both are
+started plainly, without any option that would help, and everything has to be whole.
+
+One point alone: ``CRASH_POINT='ways/client/kill/rename:note>aside#2' pytest tests/crash``; with
+``CRASH_WAY=some`` as well, what is left after a loss is settled in that way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from tests.crash import vfs
+from tests.crash.running import Point, Stage, choose
+from tests.crash.scenarios import SCENARIOS
+
+FAULTS = 'kill', 'loss', 'full', 'filled'
+#: how many occurrences of each kind of step are tried, in the campaign
+MOST = {'kill': 3, 'loss': 4, 'full': 2, 'filled': 2}
+
+_stages: dict[str, Stage] = {}
+_steps: dict[tuple[str, str], list[tuple[str, int, bool]]] = {}
+
+
+def _impossible() -> str | None:
+    if not sys.platform.startswith('linux'):
+        return 'what a process does is watched by means of Linux only'
+    try:
+        vfs.library()
+    except LookupError as error:
+        return str(error)
+    return None
+
+
+pytestmark = pytest.mark.skipif(_impossible() is not None, reason=str(_impossible()))
+
+
+@pytest.fixture(scope='module')
+def stage(tmp_path_factory):
+    """Make stages, each of them once."""
+
+    def make(name: str) -> Stage:
+        if name not in _stages:
+            _stages[name] = Stage(SCENARIOS[name], tmp_path_factory.mktemp(name) / 'stage')
+        return _stages[name]
+
+    return make
+
+
+def _points(stage: Stage, role: str, fault: str, most: int) -> list[Point]:
+    name = stage.scenario.name
+    if (name, role) not in _steps:
+        _steps[name, role] = stage.steps(role)
+    chosen = choose(_steps[name, role], fault, most)
+    return [Point(name, role, fault, label, number) for label, number in chosen]
+
+
+def _try(stage: Stage, points: list[Point], record_property) -> None:
+    """Try all of these points; tell of all that failed."""
+    failed, reached = [], 0
+    for point in points:
+        try:
+            reached += stage.try_out(point, os.environ.get('CRASH_WAY'))
+        except Exception as error:
+            text = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
+            failed.append(f"CRASH_POINT='{point}'\n{text.strip()}")
+    record_property('crash', [points[0].fault, points[0].role, reached, len(failed)])
+    assert not failed, f'{len(failed)} of {len(points)} points:\n\n' + '\n\n'.join(failed)
+    assert reached >= len(points) * 0.9, f'only {reached} of {len(points)} points were reached'
+
+
+_ALL = [
+    (name, role, fault)
+    for name, scenario in SCENARIOS.items()
+    for role in scenario.roles
+    for fault in FAULTS
+]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize('name, role, fault', _ALL, ids=map('-'.join, _ALL))
+def test_every_step_may_be_the_last(name, role, fault, stage, record_property):
+    here = stage(name)
+    _try(here, _points(here, role, fault, MOST[fault]), record_property)
+
+
+@pytest.mark.skipif('CRASH_POINT' not in os.environ, reason='no CRASH_POINT is named')
+def test_one_point(tmp_path):
+    point = Point.parse(os.environ['CRASH_POINT'])
+    stage = Stage(SCENARIOS[point.scenario], Path(tmp_path) / 'stage')
+    assert stage.try_out(point, os.environ.get('CRASH_WAY')), 'the run did not come to that step'
