@@ -311,3 +311,17 @@ class UsageError(SyncmlError):
     """The options or the configuration do not make sense."""
 
     exit_code = ExitCode.USAGE
+
+
+def system_trouble(error: BaseException) -> str | None:
+    """Return in a few words what the system could not do; ``None`` if *error* is not of that kind.
+
+    A full disk, a file that cannot be read, a database that cannot be written to: what people can
+    mend, and where a traceback tells them nothing.
+    """
+    if isinstance(error, OSError):
+        what = error.strerror or str(error) or type(error).__name__
+        return what if error.filename is None else f'{error.filename}: {what}'
+    if type(error).__module__.startswith('sqlalchemy') and getattr(error, 'orig', None):
+        return f'the state database cannot be used: {error.orig}'  # type: ignore[attr-defined]
+    return None

@@ -31,6 +31,7 @@ from pysyncml.errors import (
     MissingCredentials,
     RemoteProtocolError,
     UnknownAuthType,
+    system_trouble,
 )
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Chal, Header, Item, Location, Message, Meta, Status
@@ -222,8 +223,11 @@ class Doorkeeper:
                 peer.created = peer.created or work.now
                 _renew(peer)
                 work.records.save(peer)
-        except Exception:
-            log.exception('the nonce of %s could not be renewed', self.header.source.uri)
+        except Exception as error:
+            trouble = system_trouble(error)
+            line = 'the nonce of %s could not be renewed: %s'
+            name = self.header.source.uri
+            log.error(line, name, trouble or error, exc_info=trouble is None)
 
 
 def _renew(peer: DeviceRecord) -> bytes:

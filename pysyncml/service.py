@@ -21,6 +21,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
     SyncmlError,
     UnknownAuthType,
+    system_trouble,
 )
 from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
@@ -110,8 +111,10 @@ def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
     except SyncmlError as error:
         log.warning('a message of %s was refused: %s', sender, error)
         refused = refusal(message, int(error.status), str(error))
-    except Exception:
-        log.exception('a message of %s could not be answered', sender)
+    except Exception as error:
+        trouble = system_trouble(error)
+        line = 'a message of %s could not be answered: %s'
+        log.error(line, sender, trouble or error, exc_info=trouble is None)
         text = 'the server has failed; its log says more'
         refused = refusal(message, StatusCode.COMMAND_FAILED, text)
     door.spend(adapter.context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from pysyncml.cli.report import printable
@@ -14,10 +15,12 @@ def make_private(folder: str) -> None:
 
     Raises:
         UsageError: it cannot be created.
+        OSError: there is no room for it, which is no fault of the options.
     """
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
+        _no_room(error)
         path = printable(folder.rstrip('/'))
         raise UsageError(f'cannot create the state folder "{path}": {error.strerror}') from error
     if os.name == 'posix' and os.stat(folder).st_mode & 0o077:
@@ -30,8 +33,15 @@ def make_private_file(path: str) -> None:
 
     Raises:
         UsageError: it cannot be created.
+        OSError: there is no room for it, which is no fault of the options.
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     except OSError as error:
+        _no_room(error)
         raise UsageError(f'cannot write "{printable(path)}": {error.strerror}') from error
+
+
+def _no_room(error: OSError) -> None:
+    if error.errno in (errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)):
+        raise error

@@ -151,7 +151,9 @@ class PasswordStore:
         return kept if isinstance(kept, dict) else {}
 
     def _write(self, kept: dict[str, Any]) -> None:
-        staged = f'{self.path}.{os.getpid()}'
+        from pysyncml.storage import files
+
+        staged = f'{self.path}.new'  # always the same, so that none is left behind
         with contextlib.suppress(FileNotFoundError):
             os.unlink(staged)
         handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -160,6 +162,8 @@ class PasswordStore:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(staged, self.path)
+        # before the file it was read from is forgotten
+        files.sync([os.path.dirname(self.path)], whole=os.path.dirname(self.path))
 
 
 @contextlib.contextmanager

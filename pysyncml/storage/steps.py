@@ -8,7 +8,7 @@ import stat as kinds
 from typing import TYPE_CHECKING, NamedTuple
 
 from pysyncml.storage.batch import Operation
-from pysyncml.storage.files import looks, looks_of, lstat_at, parent_of
+from pysyncml.storage.files import looks, looks_of, lstat_at, parent_of, sync
 
 if TYPE_CHECKING:
     from pysyncml.storage.directory import DirectoryStorage
@@ -193,6 +193,7 @@ class Steps:
             file.flush()
             os.fsync(file.fileno())
         os.replace(f'{path}.new', path)
+        sync([self._state.path('aside')], whole=self._state.root)
 
 
 def aside_of(operation: Operation) -> str:

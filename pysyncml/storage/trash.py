@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pysyncml.errors import InvalidItem
-from pysyncml.storage.files import Blocked, Spot, Tree, lstat_at, parts_of, sync
+from pysyncml.storage.files import Blocked, Spot, Tree, lstat_at, parent_of, parts_of, sync
 
 _SLOT = re.compile(r'(\d{8}T\d{6}Z)-(\d+)')
 _TIME = '%Y%m%dT%H%M%SZ'
@@ -153,7 +153,7 @@ class Trash:
         place = f'trash/{entry.path}'
         with self._state.at(place) as spot:
             key = self._files.place(spot, entry.name)
-        folders = [self._files.path(key.rpartition('/')[0]), self._files.root]
+        folders = [*_up(self._files, key), *_up(self._state, place)]
         sync(folders, whole=self._files.root)
         self._state.prune(place.rpartition('/')[0], keep='trash')
         return key
@@ -197,6 +197,13 @@ class Trash:
         slots = [match for name in names if (match := _SLOT.fullmatch(name))]
         for match in sorted(slots, key=lambda m: (m[1], int(m[2])), reverse=True):
             yield match[0], _moment(match[1])
+
+
+def _up(tree: Tree, key: str) -> Iterator[str]:
+    """Yield the path of the folder of *key*, and of all it is in, the root of *tree* included."""
+    while key:
+        key = parent_of(key)
+        yield tree.path(key)
 
 
 def _moment(text: str) -> float:

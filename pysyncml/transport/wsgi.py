@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pysyncml.constants import StatusCode
-from pysyncml.errors import CodecError, RemoteProtocolError, SyncmlError, TransportError
+from pysyncml.errors import (
+    CodecError,
+    RemoteProtocolError,
+    SyncmlError,
+    TransportError,
+    system_trouble,
+)
 from pysyncml.transport import Handler, Request, Response
 
 if TYPE_CHECKING:
@@ -108,7 +114,9 @@ def _handled(handler: Handler, request: Request) -> Response:
             raise _Refused(503, 'Not now: try again later.', retry_after='30') from exc
         raise _Refused(500, _FAILED) from exc
     except Exception as exc:
-        log.exception('message from %s failed: %s', request.remote, exc)
+        trouble = system_trouble(exc)
+        line = 'message from %s failed: %s'
+        log.error(line, request.remote, trouble or exc, exc_info=trouble is None)
         raise _Refused(500, _FAILED) from exc
 
 

@@ -8,18 +8,14 @@ from typing import Any
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say how many points there were of each kind."""
-    tried: Counter[tuple[str, str]] = Counter()
-    failed: Counter[tuple[str, str]] = Counter()
+    tried: Counter[tuple[str, str, str]] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, 'user_properties', ()):
                 if name == 'crash' and getattr(report, 'when', '') == 'call':
-                    fault, role, reached, wrong = value
-                    tried[fault, role] += reached
-                    failed[fault, role] += wrong
+                    tried[tuple(value)] += 1
     if tried:
         terminalreporter.write_sep('-', 'points of failure')
-        for (fault, role), count in sorted(tried.items()):
-            line = f'{fault:8} {role:8} {count:6} reached, {failed[fault, role]} failed'
-            terminalreporter.write_line(line)
-        terminalreporter.write_line(f'{"":17} {sum(tried.values()):6} in all')
+        for (fault, role, how), count in sorted(tried.items()):
+            terminalreporter.write_line(f'{fault:8} {role:8} {how:8} {count:6}')
+        terminalreporter.write_line(f'{"":26} {sum(tried.values()):6}')

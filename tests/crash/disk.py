@@ -66,18 +66,14 @@ class Change:
         """Do it in *names*, if what it rests on is there."""
         getattr(self, f'_{self.kind}')(names, attached, *self.args)
 
-    def _make(
-        self, names: Names, attached: set[Node], folder: Node, name: str, node: Node
-    ) -> None:
+    def _make(self, names: Names, attached: set[Node], folder: Node, name: str, node: Node) -> None:
         if folder in attached and name not in names[folder]:
             names[folder][name] = node
             if node.folder:
                 names.setdefault(node, {})
                 attached.add(node)
 
-    def _take(
-        self, names: Names, attached: set[Node], folder: Node, name: str, node: Node
-    ) -> None:
+    def _take(self, names: Names, attached: set[Node], folder: Node, name: str, node: Node) -> None:
         there = names.get(folder, {}).get(name) is node
         if there and not (node.folder and names.get(node)):
             del names[folder][name]

@@ -82,13 +82,12 @@ class Injector:
             hit = (label, number) == self.wanted
             if self.fault in ('kill', 'loss'):
                 return self.fault if hit else ''
-            if self.fault in ('full', 'filled') and room:
-                if hit or (self.fired and self.fault == 'filled'):
-                    if not self.fired:
-                        self.fired = True
-                        self.tell()
-                    return 'full'
-            return ''
+            full = hit or (self.fired and self.fault == 'filled')
+            if not (full and room) or self.fault == 'none':
+                return ''
+            self.fired = True
+            self.tell()
+            return 'full'
 
     def die(self) -> None:
         """End this process as a power failure or SIGKILL does."""

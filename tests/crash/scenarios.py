@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.harness import World
@@ -40,7 +40,6 @@ class Scenario:
     bodies: list[bytes] | None = None
     others: tuple[str, ...] = ()
     again: tuple[str, ...] = ()  # options of the plain runs: only what every run needs
-    kept: dict[str, list[bytes]] = field(default_factory=dict)  # in the trash of each afterwards
 
 
 def body(text: str, lines: int = 12) -> bytes:
@@ -183,10 +182,6 @@ WAYS = Scenario(
     _ways_prepare,
     _ways_edit,
     want=_ways_want(),
-    kept={
-        'a': [_BASE['s edits.txt'], _BASE['s deletes.txt']],
-        's': [_BASE['c edits.txt'], _BASE['c deletes.txt']],
-    },
 )
 
 # --- conflicts ----------------------------------------------------------------------------------
@@ -250,7 +245,6 @@ LARGE = Scenario(
         'c large.txt': _large('c has edited this'),
         's large.txt': _large('s has edited this'),
     },
-    kept={'a': [_large('s')], 's': [_large('c')]},
 )
 
 # --- refreshes: one side is replaced ------------------------------------------------------------
@@ -267,12 +261,8 @@ def _refresh_edit(world: World) -> None:
 
 # what a refresh that breaks off leaves open is decided by the runs that follow, both ways: what
 # had been replaced is in the trash, what had not been is a change like any other
-OVER = Scenario(
-    'over', _ways_prepare, _refresh_edit, ('--mode', 'pull-over'), bodies=[], again=()
-)
-UNDER = Scenario(
-    'under', _ways_prepare, _refresh_edit, ('--mode', 'push-over'), bodies=[], again=()
-)
+OVER = Scenario('over', _ways_prepare, _refresh_edit, ('--mode', 'pull-over'))
+UNDER = Scenario('under', _ways_prepare, _refresh_edit, ('--mode', 'push-over'))
 
 # --- a database of version 1 --------------------------------------------------------------------
 
@@ -324,7 +314,7 @@ RESTORE = Scenario(
     nothing,
     ('--restore', 'trashed/deep/er.txt'),
     roles=('client',),
-    want=None,
+    want={**_BASE, 'trashed/deep/er.txt': body('trashed')},
 )
 
 SCENARIOS = {
