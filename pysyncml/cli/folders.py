@@ -17,8 +17,11 @@ def make_private(folder: str) -> None:
         UsageError: it cannot be created.
         OSError: there is no room for it, which is no fault of the options.
     """
+    new = not os.path.isdir(folder)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        if new:
+            _make_last(os.path.dirname(os.path.abspath(folder)))
     except OSError as error:
         _no_room(error)
         path = printable(folder.rstrip('/'))
@@ -40,6 +43,13 @@ def make_private_file(path: str) -> None:
     except OSError as error:
         _no_room(error)
         raise UsageError(f'cannot write "{printable(path)}": {error.strerror}') from error
+
+
+def _make_last(folder: str) -> None:
+    """Have what is remembered outlast a power failure from the first run on."""
+    from pysyncml.storage import files
+
+    files.sync([folder], whole=folder)
 
 
 def _no_room(error: OSError) -> None:

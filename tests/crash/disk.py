@@ -175,6 +175,13 @@ class Disk:
         if node is not None:
             node.dirty = True
 
+    def _on_typed(self, key: str, inode: int, content: bytes) -> None:
+        node = self._node(key)
+        if node is None:
+            folder, name = self._place(key)
+            self._change('make', (folder, name, Node(folder=False, inode=inode)), [])
+        self._on_sync(key, content)
+
     def _on_sync(self, key: str, content: bytes) -> None:
         node = self._node(key)
         if node is not None:

@@ -12,9 +12,12 @@ and those that carry messages. ``CRASH`` in the environment is JSON:
     ``full`` (the disk has no room for this one step) or ``filled`` (nor for any later one).
 ``label``, ``number``
     Which step: what it does to what, such as ``rename:staged>note``, and which one of these.
+``typing``
+    Notes that a user writes, name to text, right before the first step ``fsync:root``: what the
+    peer has sent is staged then, and not yet in its place.
 ``out``
-    The file that gets, pickled, ``{'steps', 'events', 'fired'}``; when the process ends, and when
-    the fault happens.
+    The file that gets, pickled, ``{'steps', 'events', 'fired', 'typed'}``; when the process ends,
+    and when the fault happens.
 """
 
 from __future__ import annotations
@@ -69,6 +72,8 @@ class Injector:
         self.steps: list[tuple[str, int, bool]] = []
         self.events: list[tuple[Any, ...]] = []
         self.fired = False
+        self.typing: dict[str, str] = order.get('typing') or {}
+        self.typed = False
         self._lock = threading.RLock()
 
     # --- steps --------------------------------------------------------------------------------
@@ -76,6 +81,8 @@ class Injector:
     def due(self, label: str, room: bool) -> str:
         """Count a step; return which fault happens at it, if any."""
         with self._lock:
+            if self.typing and label == 'fsync:root':
+                self._type()
             self.counts[label] += 1
             number = self.counts[label]
             self.steps.append((label, number, room))
@@ -88,6 +95,14 @@ class Injector:
             self.fired = True
             self.tell()
             return 'full'
+
+    def _type(self) -> None:
+        for key, text in self.typing.items():
+            path = os.path.join(self.root, key)
+            with _real.builtin_open(path, 'w') as stream:
+                stream.write(text)
+            self.events.append(('typed', key, os.lstat(path).st_ino, text.encode()))
+        self.typing, self.typed = {}, True
 
     def die(self) -> None:
         """End this process as a power failure or SIGKILL does."""
@@ -109,7 +124,12 @@ class Injector:
 
     def tell(self) -> None:
         """Write down all that was seen."""
-        told = {'steps': self.steps, 'events': self.events, 'fired': self.fired}
+        told = {
+            'steps': self.steps,
+            'events': self.events,
+            'fired': self.fired,
+            'typed': self.typed,
+        }
         with _real.builtin_open(self.out, 'wb') as stream:
             pickle.dump(told, stream)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import random
 import re
 import shutil
 import sqlite3
@@ -18,10 +19,11 @@ from typing import Any
 
 from pysyncml.storage import stamp
 from tests.crash.disk import WAYS, Disk
-from tests.crash.scenarios import MESSAGE_SIZE, SCENARIOS, Scenario
+from tests.crash.scenarios import MESSAGE_SIZE, OVERWRITTEN, Scenario
 from tests.e2e.devices import free_port
 from tests.e2e.harness import Result, Server, World, check
 
+KILLED = -9
 _SYNCS = 'sync', 'syncdir', 'syncfs'
 #: what a run may end with when the disk of one of the two is full
 FULL = (0, 1, 4, 5, 6, 8)
@@ -104,6 +106,8 @@ class Stage:
         with self.world() as world:
             before = self._bodies(world)
             seen = self._faulted(world, Point(self.scenario.name, role, 'none', '', 0))[1]
+            assert seen['typed'] == bool(self.scenario.typing)
+            self._typed(before)
             self._finish(world)
             self._check(world, before)
         return list(seen['steps'])
@@ -119,6 +123,8 @@ class Stage:
             disk = Disk(world.path(point.place))
             before = self._bodies(world)
             result, seen = self._faulted(world, point)
+            if seen['typed']:
+                self._typed(before)
             if point.fault == 'loss' and seen['fired']:
                 events = seen['events']
                 if careless:
@@ -127,7 +133,7 @@ class Stage:
                 disk.lose(way or WAYS[point.seed % len(WAYS)], point.seed)
             self._look(world, before)
             if result is not None and result.code == 0 and point.fault != 'loss':
-                self._compare(world, 'although all was said to be well')
+                self._compare(world, 'although all was said to be well', before)
             self._finish(world)
             self._check(world, before)
             return bool(seen['fired'])
@@ -140,11 +146,12 @@ class Stage:
             'fault': point.fault,
             'label': point.label,
             'number': point.number,
+            'typing': {k: v.decode() for k, v in (self.scenario.typing or {}).items()},
             'out': str(out),
         }
         env = {'CRASH': json.dumps(order), 'E2E_PLUGIN': 'tests.crash.injector'}
         result = None
-        if self.scenario.roles == ('client',):
+        if '--restore' in self.scenario.options:
             result = world.start(*self.scenario.options, 'a', env=env).wait()
         else:
             server = self._start(world, env if point.role == 'server' else None)
@@ -158,7 +165,8 @@ class Stage:
                 result = run.wait()
                 check(result, run.argv, None)
                 if server.run.running and point.role == 'server':
-                    check(server.stop(), 'server', 0)
+                    end = check(server.stop(), server.run.argv, None)  # that may be where it dies
+                    assert end.code in (*FULL, KILLED), f'{end.code}: {end.err}'
         for server in world.servers:
             assert 'Traceback' not in server.log(), server.log()
             assert 'internal error' not in server.log(), server.log()
@@ -195,29 +203,38 @@ class Stage:
             server = self.server(world)
         scenario = self.scenario
         names = ('a', *scenario.others)
+        if '--restore' in scenario.options and world.tree('a') != scenario.want:
+            world.run(*scenario.options, 'a')  # it was said, and has not been done
         for name in (*names, 'a') if scenario.others else names:
-            world.sync(name, *scenario.again, server=server)
+            world.sync(name, *self._login(world.path(name)), server=server)
         for name in names:
-            moved = world.sync(name, *scenario.again, server=server).moved
+            moved = world.sync(name, server=server).moved
             assert moved == {}, f'there is no end to it: {moved}'
-        check(server.stop(), 'server', 0)
+        check(server.stop(), server.run.argv, 0)
         for server in world.servers:
             assert 'Traceback' not in server.log(), server.log()
 
+    def _login(self, folder: Path) -> tuple[str, ...]:
+        """Return the login, as long as the client does not remember it."""
+        if '--username' not in self.scenario.options or remembered(folder).get('username') == 'me':
+            return ()
+        return self.scenario.options
+
     def _check(self, world: World, before: set[bytes]) -> None:
-        kept = set(self._compare(world, 'in the end').values())
+        kept = set(self._compare(world, 'in the end', before).values())
         for name in ('a', 's', *self.scenario.others):
             check_state(world.path(name))
             kept |= trash(world.path(name)) | set(world.tree(name).values())
         lost = [body[:40] for body in before - kept]
         assert not lost, f'neither there nor in a trash: {lost}'
 
-    def _compare(self, world: World, when: str) -> dict[str, bytes]:
+    def _compare(self, world: World, when: str, before: set[bytes]) -> dict[str, bytes]:
         scenario = self.scenario
-        if when != 'in the end' and scenario.roles == ('client',):
+        if when != 'in the end' and '--restore' in scenario.options:
             return world.tree('a')
         tree = world.same('a', 's', *scenario.others)
-        if scenario.want is not None:
+        typing = set((scenario.typing or {}).values())
+        if scenario.want is not None and not typing & before:
             assert tree == scenario.want, f'{when}: {difference(tree, scenario.want)}'
         elif scenario.bodies:
             found, wanted = Counter(tree.values()), Counter(scenario.bodies)
@@ -228,9 +245,19 @@ class Stage:
         names = ('a', 's', *self.scenario.others)
         return {body for name in names for body in world.tree(name).values()}
 
+    def _typed(self, before: set[bytes]) -> None:
+        """Take in what the user has typed meanwhile, over what was there."""
+        before |= set((self.scenario.typing or {}).values())
+        before -= {OVERWRITTEN}
+
     def _look(self, world: World, before: set[bytes]) -> None:
         """Every file is what it was or what it is to be, at every moment."""
-        good = before | set((self.scenario.want or {}).values()) | set(self.scenario.bodies or ())
+        good = (
+            before
+            | {OVERWRITTEN}
+            | set((self.scenario.want or {}).values())
+            | set(self.scenario.bodies or ())
+        )
         for name in ('a', 's', *self.scenario.others):
             for key, body in world.tree(name).items():
                 assert body in good, f'{name}/{key} is neither old nor new: {body[:100]!r}'
@@ -249,6 +276,22 @@ def restamp(folder: Path) -> None:
             database.execute('update noteitem set inode = ?, stamp = ? where id = ?', values)
         database.commit()
     time.sleep(0.01)  # an edit in the same tick of the clock would not be seen
+
+
+def remembered(folder: Path) -> dict[str, Any]:
+    """Return the options that the program remembers for a directory, without touching it."""
+    if not (folder / '.sync' / 'state.db').exists():
+        return {}
+    copy = folder.with_name(f'{folder.name}.copy')
+    shutil.copytree(folder / '.sync', copy)
+    try:
+        with contextlib.closing(sqlite3.connect(copy / 'state.db')) as database:
+            query = "select value from pysyncml_option where key = 'cli'"
+            return dict(json.loads(next(database.execute(query), ['{}'])[0]))
+    except sqlite3.OperationalError:
+        return {}  # it has not come as far as that
+    finally:
+        shutil.rmtree(copy)
 
 
 def check_state(folder: Path) -> None:
@@ -287,8 +330,10 @@ def difference(found: dict[str, bytes], wanted: dict[str, bytes]) -> str:
     return '\n'.join(lines)
 
 
-def choose(steps: Iterable[tuple[str, int, bool]], fault: str, most: int) -> list[tuple[str, int]]:
-    """Return at most so many occurrences of each kind of step: the first, the last, some between.
+def choose(
+    steps: Iterable[tuple[str, int, bool]], fault: str, most: int, scenario: str = ''
+) -> list[tuple[str, int]]:
+    """Return at most so many occurrences of each kind of step, other ones in each scenario.
 
     Only what needs room can find the disk full.
     """
@@ -296,19 +341,9 @@ def choose(steps: Iterable[tuple[str, int, bool]], fault: str, most: int) -> lis
     for label, number, room in steps:
         if room or fault not in ('full', 'filled'):
             found.setdefault(label, []).append(number)
-    return [(label, number) for label, numbers in found.items() for number in spread(numbers, most)]
-
-
-def spread(numbers: list[int], most: int) -> list[int]:
-    """Return at most so many of the numbers, the first and the last among them."""
-    if len(numbers) <= most:
-        return numbers
-    if most == 1:
-        return [numbers[len(numbers) // 2]]
-    last = len(numbers) - 1
-    return [numbers[round(n * last / (most - 1))] for n in range(most)]
-
-
-def stage_of(name: str, folder: Path) -> Stage:
-    """Return the stage of a scenario."""
-    return Stage(SCENARIOS[name], folder)
+    dice = random.Random(f'{scenario} {fault}')
+    return [
+        (label, number)
+        for label, numbers in found.items()
+        for number in sorted(dice.sample(numbers, min(most, len(numbers))))
+    ]

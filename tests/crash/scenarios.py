@@ -26,7 +26,9 @@ class Scenario:
         served: what the server is told.
         roles: whose crash makes sense.
         want: the names and bodies that both are to have in the end; None if that depends.
-        bodies: how often each body is to be there in the end, if the names depend.
+        typing: what a user writes while it goes on, on the side that crashes.
+        bodies: which bodies are to be there in the end, if the names depend; of ``typing``, after
+            it was typed.
         others: clients that do not crash, and synchronise afterwards.
     """
 
@@ -39,7 +41,7 @@ class Scenario:
     want: dict[str, bytes] | None = None
     bodies: list[bytes] | None = None
     others: tuple[str, ...] = ()
-    again: tuple[str, ...] = ()  # options of the plain runs: only what every run needs
+    typing: dict[str, bytes] | None = None
 
 
 def body(text: str, lines: int = 12) -> bytes:
@@ -95,9 +97,7 @@ def _login_edit(world: World) -> None:
 
 _LOGIN = ('--username', 'me', '--password-file', 'password')
 
-LOGIN = Scenario(
-    'login', nothing, _login_edit, _LOGIN, served=_LOGIN, want={**_OURS, **_THEIRS}, again=_LOGIN
-)
+LOGIN = Scenario('login', nothing, _login_edit, _LOGIN, served=_LOGIN, want={**_OURS, **_THEIRS})
 
 # --- a second device receives everything: more than a few notes ---------------------------------
 
@@ -217,6 +217,41 @@ CONFLICT = Scenario(
     ],
 )
 
+# --- the user keeps typing ----------------------------------------------------------------------
+
+#: what a user of these writes over: nobody can expect to find it again
+OVERWRITTEN = body('before')
+
+_TYPING = {'sent.txt': body('sent'), 'edited.txt': body('edited')}
+
+
+def _typing_prepare(world: World) -> None:
+    fill(world, 'a', {'edited.txt': OVERWRITTEN})
+    fill(world, 's', {})
+    world.sync('a')
+    world.sync('a')
+
+
+def _typing_edit(place: str) -> Callable[[World], None]:
+    return lambda world: fill(world, place, _TYPING)
+
+
+def _typing(name: str, role: str, place: str) -> Scenario:
+    typed = {'sent.txt': body('typed'), 'edited.txt': body('typed, too')}
+    return Scenario(
+        name,
+        _typing_prepare,
+        _typing_edit(place),
+        roles=(role,),
+        want=_TYPING,
+        typing=typed,
+        bodies=[*_TYPING.values(), *typed.values()],
+    )
+
+
+TYPING = _typing('typing', 'client', 's')
+TYPING_THERE = _typing('typing there', 'server', 'a')
+
 # --- notes in parts -----------------------------------------------------------------------------
 
 
@@ -325,6 +360,8 @@ SCENARIOS = {
         SECOND,
         WAYS,
         CONFLICT,
+        TYPING,
+        TYPING_THERE,
         LARGE,
         OVER,
         UNDER,

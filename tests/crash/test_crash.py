@@ -4,7 +4,8 @@ A scenario is run once with all of its steps written down (``injector.py``); the
 with a fault at one of these steps, in the client or in the server. After each fault both are
 started plainly, without any option that would help, and everything has to be whole.
 
-One point alone: ``CRASH_POINT='ways/client/kill/rename:note>aside#2' pytest tests/crash``; with
+``CRASH_MOST=3 make campaign`` tries three occurrences of each kind of step in place of one. One
+point alone: ``CRASH_POINT='ways/client/kill/rename:note>aside#2' pytest tests/crash``; with
 ``CRASH_WAY=some`` as well, what is left after a loss is settled in that way.
 """
 
@@ -22,8 +23,10 @@ from tests.crash.running import Point, Stage, choose
 from tests.crash.scenarios import SCENARIOS
 
 FAULTS = 'kill', 'loss', 'full', 'filled'
-#: how many occurrences of each kind of step are tried, in the campaign
-MOST = {'kill': 3, 'loss': 4, 'full': 2, 'filled': 2}
+#: how many occurrences of each kind of step are tried, in each scenario of the campaign
+MOST = int(os.environ.get('CRASH_MOST', '1'))
+#: where also the room for one step only is missing: what goes on then is much the same everywhere
+_FULL = 'first', 'ways', 'large', 'restore'
 
 _stages: dict[str, Stage] = {}
 _steps: dict[tuple[str, str], list[tuple[str, int, bool]]] = {}
@@ -58,7 +61,7 @@ def _points(stage: Stage, role: str, fault: str, most: int) -> list[Point]:
     name = stage.scenario.name
     if (name, role) not in _steps:
         _steps[name, role] = stage.steps(role)
-    chosen = choose(_steps[name, role], fault, most)
+    chosen = choose(_steps[name, role], fault, most, name)
     return [Point(name, role, fault, label, number) for label, number in chosen]
 
 
@@ -85,6 +88,7 @@ _ALL = [
     for name, scenario in SCENARIOS.items()
     for role in scenario.roles
     for fault in FAULTS
+    if fault != 'full' or name in _FULL
 ]
 
 
@@ -92,7 +96,7 @@ _ALL = [
 @pytest.mark.parametrize('name, role, fault', _ALL, ids=map('-'.join, _ALL))
 def test_every_step_may_be_the_last(name, role, fault, stage, record_property):
     here = stage(name)
-    _try(here, _points(here, role, fault, MOST[fault]), record_property)
+    _try(here, _points(here, role, fault, MOST), record_property)
 
 
 @pytest.mark.parametrize('role', ['client', 'server'])
@@ -122,15 +126,13 @@ def test_files_that_are_not_synced_are_missed(stage):
 def test_there_are_enough_steps(stage, record_property):
     """At least three hundred different ones, in clients and in servers."""
     found = {
-        point
-        for name, role, fault in _ALL
-        for point in _points(stage(name), role, fault, MOST[fault])
+        point for name, role, fault in _ALL for point in _points(stage(name), role, fault, MOST)
     }
     for role in ('client', 'server'):
         for fault in FAULTS:
             some = [point for point in found if (point.role, point.fault) == (role, fault)]
-            assert len(some) >= 150, f'only {len(some)} for {role} and {fault}'
-    assert len(found) >= 1200
+            assert len(some) >= 50, f'only {len(some)} for {role} and {fault}'
+    assert len(found) >= 1000
 
 
 @pytest.mark.skipif('CRASH_POINT' not in os.environ, reason='no CRASH_POINT is named')
