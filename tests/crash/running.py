@@ -9,6 +9,7 @@ import pickle
 import random
 import re
 import shutil
+import socket
 import sqlite3
 import time
 from collections import Counter
@@ -19,8 +20,7 @@ from typing import Any
 
 from pysyncml.storage import stamp
 from tests.crash.disk import WAYS, Disk
-from tests.crash.scenarios import MESSAGE_SIZE, OVERWRITTEN, Scenario
-from tests.e2e.devices import free_port
+from tests.crash.scenarios import MESSAGE_SIZE, OVERWRITTEN, PASSWORD, Scenario
 from tests.e2e.harness import Result, Server, World, check
 
 KILLED = -9
@@ -66,9 +66,12 @@ class Stage:
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario = scenario
         self.folder = folder
-        self.port = free_port()
+        self.port = _port()
         self._count = 0
         with self._world(folder / 'template') as world:
+            secret = world.root / 'password'
+            secret.write_text(f'{PASSWORD}\n')
+            secret.chmod(0o600)
             for name in ('a', 's', *scenario.others):
                 world.path(name)
             if scenario.prepare.__name__ != 'nothing':
@@ -206,19 +209,13 @@ class Stage:
         if '--restore' in scenario.options and world.tree('a') != scenario.want:
             world.run(*scenario.options, 'a')  # it was said, and has not been done
         for name in (*names, 'a') if scenario.others else names:
-            world.sync(name, *self._login(world.path(name)), server=server)
+            world.sync(name, server=server)
         for name in names:
             moved = world.sync(name, server=server).moved
             assert moved == {}, f'there is no end to it: {moved}'
         check(server.stop(), server.run.argv, 0)
         for server in world.servers:
             assert 'Traceback' not in server.log(), server.log()
-
-    def _login(self, folder: Path) -> tuple[str, ...]:
-        """Return the login, as long as the client does not remember it."""
-        if '--username' not in self.scenario.options or remembered(folder).get('username') == 'me':
-            return ()
-        return self.scenario.options
 
     def _check(self, world: World, before: set[bytes]) -> None:
         kept = set(self._compare(world, 'in the end', before).values())
@@ -263,6 +260,18 @@ class Stage:
                 assert body in good, f'{name}/{key} is neither old nor new: {body[:100]!r}'
 
 
+def _port() -> int:
+    """Return a port that stays free between two starts of a server.
+
+    It is none of those that the system hands out by itself: to other tests, or to the near end of
+    any connection.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(('127.0.0.1', port)):
+            return port
+
+
 def restamp(folder: Path) -> None:
     """Have the index know the copies of files as it knew those they were copied from."""
     path = folder / '.sync' / 'state.db'
@@ -276,22 +285,6 @@ def restamp(folder: Path) -> None:
             database.execute('update noteitem set inode = ?, stamp = ? where id = ?', values)
         database.commit()
     time.sleep(0.01)  # an edit in the same tick of the clock would not be seen
-
-
-def remembered(folder: Path) -> dict[str, Any]:
-    """Return the options that the program remembers for a directory, without touching it."""
-    if not (folder / '.sync' / 'state.db').exists():
-        return {}
-    copy = folder.with_name(f'{folder.name}.copy')
-    shutil.copytree(folder / '.sync', copy)
-    try:
-        with contextlib.closing(sqlite3.connect(copy / 'state.db')) as database:
-            query = "select value from pysyncml_option where key = 'cli'"
-            return dict(json.loads(next(database.execute(query), ['{}'])[0]))
-    except sqlite3.OperationalError:
-        return {}  # it has not come as far as that
-    finally:
-        shutil.rmtree(copy)
 
 
 def check_state(folder: Path) -> None:

@@ -88,16 +88,33 @@ def _first_edit(world: World) -> None:
 FIRST = Scenario('first', nothing, _first_edit, want={**_OURS, **_THEIRS})
 
 
-def _login_edit(world: World) -> None:
-    _first_edit(world)
-    secret = world.root / 'password'
-    secret.write_text('correct horse\n')
-    secret.chmod(0o600)
+# --- a password takes the place of a password file ---------------------------------------------
 
-
+#: a file that says so is in every world
+PASSWORD = 'correct horse'
 _LOGIN = ('--username', 'me', '--password-file', 'password')
+_LOGGED = {'note.txt': body('note')}
 
-LOGIN = Scenario('login', nothing, _login_edit, _LOGIN, served=_LOGIN, want={**_OURS, **_THEIRS})
+
+def _login_prepare(world: World) -> None:
+    fill(world, 'a', _LOGGED)
+    world.sync('a', *_LOGIN)
+    world.sync('a')
+
+
+def _login_edit(world: World) -> None:
+    fill(world, 'a', {'mine.txt': body('mine')})
+    fill(world, 's', {'yours.txt': body('yours')})
+
+
+LOGIN = Scenario(
+    'login',
+    _login_prepare,
+    _login_edit,
+    ('--password', PASSWORD),
+    served=_LOGIN,
+    want={'mine.txt': body('mine'), 'yours.txt': body('yours'), **_LOGGED},
+)
 
 # --- a second device receives everything: more than a few notes ---------------------------------
 
