@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus as Phrase
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from urllib.parse import urlsplit
 
 from pysyncml.errors import ConnectFailed, HTTPStatus, Timeout, TransportError
@@ -148,11 +148,22 @@ def connect_failed(error: Exception, url: str) -> TransportError:
         return _network(where, cause)
     if any('closed connection' in str(cause) for cause in causes):
         return _network(where, ConnectionResetError())
+    lines = [cause.line for cause in causes if isinstance(cause, BadStatusLine)]
+    if any(line.startswith('HTTP/') or 'HTTP/'.startswith(line) for line in lines):
+        return broken_off(url)
     if any(isinstance(c, HTTPException) or type(c).__name__ == 'InvalidHeader' for c in causes):
         return refused(f'{where} answers, but not as HTTP asks for: check the port in the address.')
     if 'SOCKS' in str(error):
         return refused('Proxies that speak SOCKS cannot be used: see ALL_PROXY and HTTPS_PROXY.')
     return ConnectFailed(f'No connection to {where} could be made: {_bare(str(error))}.')
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether *error* goes back to a time-out, be it of reading or of sending."""
+    return any(
+        isinstance(c, TimeoutError) or type(c).__name__ == 'ReadTimeoutError'
+        for c in _causes(error)
+    )
 
 
 def _bare(text: str) -> str:

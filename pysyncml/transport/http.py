@@ -215,8 +215,13 @@ class HTTPTransport:
             again = answer.headers.get('Retry-After', '')
             raise explain.bad_status(url, answer.status_code, note, again)
         body = self._read(answer, url)
+        if self._deadline.passed:
+            raise explain.too_slow(url, self.total)
         start = body[:64].lstrip().lower()
         page = media_type in _PAGES or start.startswith((b'<!doctype html', b'<html'))
+        told = {'Content-Length', 'Transfer-Encoding'} & {name.title() for name in answer.headers}
+        if not body and not told:
+            raise explain.broken_off(url)  # within its headers, whose end nobody has checked
         if page or not body:
             raise explain.no_message(url, page)
         return Response(body, kind, 200, answer.headers)
@@ -243,11 +248,7 @@ class HTTPTransport:
             return explain.too_slow(url, self.total)
         if isinstance(error, requests.ConnectTimeout):
             return explain.timed_out(url, connect, connecting=True)
-        # A time-out within the body arrives as a ConnectionError around urllib3's own.
-        inner = error.args[0] if error.args else None
-        if isinstance(error, requests.Timeout) or isinstance(
-            inner, urllib3.exceptions.ReadTimeoutError
-        ):
+        if isinstance(error, requests.Timeout) or explain.is_timeout(error):
             return explain.timed_out(url, read, connecting=False)
         if isinstance(
             error,
