@@ -26,6 +26,9 @@ log = logging.getLogger('pysyncml.cli')
 #: Seconds before the second attempt, and the most there are between two; each time they double.
 FIRST, MOST = 2.0, 300.0
 
+#: A server that wants to be left alone for longer (seconds) is left alone.
+_TOO_LONG = 3600.0
+
 _Result = TypeVar('_Result')
 
 
@@ -78,14 +81,17 @@ class Retry:
         """Return how long to wait after *error*; ``None`` if it is final."""
         if self._patience is None or not self.safe or not error.passing:
             return None
+        wait: float = getattr(error, 'wait', 0.0)
+        if wait > _TOO_LONG:
+            return None
         self._attempt += 1
         times, seconds = self._patience
         if times is not None and self._attempt > times:
             return None
-        pause = pause_before(self._attempt, getattr(error, 'wait', 0.0), random.random())
+        pause = pause_before(self._attempt, wait, random.random())
         if seconds is not None:
             left = self._begin + seconds - time.monotonic()
-            if left <= 0 or getattr(error, 'wait', 0.0) > left:
+            if left <= 0 or wait > left:
                 return None
             pause = min(pause, left)
         return pause

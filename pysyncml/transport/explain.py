@@ -148,7 +148,7 @@ def connect_failed(error: Exception, url: str) -> TransportError:
         return _network(where, cause)
     if any('closed connection' in str(cause) for cause in causes):
         return _network(where, ConnectionResetError())
-    lines = [cause.line for cause in causes if isinstance(cause, BadStatusLine)]
+    lines = [str(cause.args[0]) for cause in causes if isinstance(cause, BadStatusLine)]
     if any(line.startswith('HTTP/') or 'HTTP/'.startswith(line) for line in lines):
         return broken_off(url)
     if any(isinstance(c, HTTPException) or type(c).__name__ == 'InvalidHeader' for c in causes):

@@ -167,7 +167,13 @@ class Reception:
                 else:
                     self._go_on(key.data)
             while self._orders:
-                self._obey(*self._orders.popleft())
+                what, conn = self._orders.popleft()
+                try:
+                    self._obey(what, conn)
+                except OSError as exc:  # it has died in the meantime
+                    log.info('connection with %s lost: %s', conn.remote_addr, exc)
+                    self._lines.pop(conn, None)
+                    conn.hang_up()
             now = time.monotonic()
             if now >= check:
                 self._part_with_the_late(now)
@@ -221,13 +227,8 @@ class Reception:
     def _go_on(self, line: _Line) -> None:
         """Do for *line* whatever can be done without waiting."""
         try:
-            while line.state is not _State.WORKING:
-                self._step(line)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            sends = line.state is _State.SENDING and not isinstance(line.sock, ssl.SSLSocket)
-            self._await(line, selectors.EVENT_WRITE if sends else selectors.EVENT_READ)
-        except ssl.SSLWantWriteError:
-            self._await(line, selectors.EVENT_WRITE)
+            events = self._advance(line)
+            self._await(line, events)
         except _Gone:
             self._drop(line)
         except (OSError, ValueError) as exc:
@@ -237,8 +238,20 @@ class Reception:
             log.exception('connection with %s failed', line.conn.remote_addr)
             self._drop(line)
         else:
-            self._await(line, 0)
-            self.server.work_on(line.conn)
+            if not events:
+                self.server.work_on(line.conn)
+
+    def _advance(self, line: _Line) -> int:
+        """Go on until we have to wait; return for what, 0 for somebody who works on it."""
+        try:
+            while line.state is not _State.WORKING:
+                self._step(line)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            sends = line.state is _State.SENDING and not isinstance(line.sock, ssl.SSLSocket)
+            return selectors.EVENT_WRITE if sends else selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            return selectors.EVENT_WRITE
+        return 0
 
     def _await(self, line: _Line, events: int) -> None:
         if events == line.waiting_for:
