@@ -10,6 +10,7 @@ import contextlib
 import io
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 __all__ = ['Deadline', 'in_blocks']
 
-_LARGE = 1 << 16  # bytes: what is more is sent in blocks, each with the socket's time limit
+_BLOCK = 1 << 18  # bytes: what is more is sent in blocks, each with the socket's time limit
 
 
 class Deadline:
@@ -34,6 +35,10 @@ class Deadline:
         self._lock = threading.Lock()
         self._lines: list[tuple[Any, socket.socket]] = []  # connections, each with a handle
         self._line: socket.socket | None = None  # that of the connection in use
+        self._until: float | None = None  # when the exchange under way has to be over
+        self._changed = threading.Condition(self._lock)
+        self._clock: threading.Thread | None = None
+        self._wakes = 0.0  # when the clock looks the next time
 
     def watch(self, session: requests.Session) -> None:
         """Have all connections of *session* made such that they can be cut."""
@@ -43,20 +48,26 @@ class Deadline:
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Let what happens inside take so many *seconds* at most; then ``passed`` is set."""
-        self.passed = False
-        self._tidy()
-        timer = threading.Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
+        with self._lock:
+            self.passed = False
+            self._tidy()
+            self._until = time.monotonic() + seconds
+            if self._clock is None:
+                self._clock = threading.Thread(target=self._watch, daemon=True)
+                self._clock.start()
+            elif self._until < self._wakes:
+                self._changed.notify()
         try:
             yield
         finally:
-            timer.cancel()
+            with self._lock:
+                self._until = None
 
     def close(self) -> None:
         """Let go of everything."""
         with self._lock:
-            self._line = None
+            self._line = self._until = None
+            self._changed.notify()
             for _, handle in self._lines:
                 handle.close()
             self._lines.clear()
@@ -80,18 +91,28 @@ class Deadline:
             handles = [handle for known, handle in self._lines if known is connection]
             self._line = handles[-1] if handles and connection.sock is not None else None
 
-    def _cut(self) -> None:
+    def _watch(self) -> None:
+        """Be the clock. One goes on for many exchanges; it ends when it finds none to look at."""
         with self._lock:
-            self.passed = True
-            if self._line is not None:
-                with contextlib.suppress(OSError):
-                    self._line.shutdown(socket.SHUT_RDWR)
+            while self._until is not None:
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    self._cut()
+                else:
+                    self._wakes = self._until
+                    self._changed.wait(left)
+            self._clock = None
+
+    def _cut(self) -> None:
+        self.passed, self._until = True, None
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)
 
     def _tidy(self) -> None:
-        with self._lock:
-            for line in [line for line in self._lines if line[0].sock is None]:
-                self._lines.remove(line)
-                line[1].close()
+        for line in [line for line in self._lines if line[0].sock is None]:
+            self._lines.remove(line)
+            line[1].close()
 
 
 class _Adapter(HTTPAdapter):
@@ -100,6 +121,10 @@ class _Adapter(HTTPAdapter):
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make what makes connections."""
+        super().init_poolmanager(*args, **{**kwargs, 'blocksize': _BLOCK})
 
     def get_connection_with_tls_context(
         self,
@@ -141,4 +166,4 @@ def in_blocks(body: bytes) -> bytes | io.BytesIO:
 
     The time-out of a socket is about all of what it is given to send.
     """
-    return io.BytesIO(body) if len(body) > _LARGE else body
+    return io.BytesIO(body) if len(body) > _BLOCK else body

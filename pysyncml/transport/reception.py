@@ -132,7 +132,15 @@ class Reception:
         self._order('receive', conn)
 
     def answered(self, conn: Any) -> None:
-        """Send what ``conn.wfile`` holds; then go on if ``conn.keep``, or else part."""
+        """Send what ``conn.wfile`` holds; then go on if ``conn.keep``, or else part.
+
+        What goes without waiting goes in this thread, to whom the connection still belongs.
+        """
+        line = self._lines.get(conn)
+        if line is not None:
+            line.out = memoryview(conn.wfile.take())
+            with contextlib.suppress(OSError):
+                self._send_some(line)
         self._order('answered', conn)
 
     def dismiss(self, conn: Any) -> None:
@@ -204,7 +212,8 @@ class Reception:
         else:
             known.keep = bool(conn.keep) and not (known.arrival and known.arrival.last)
             known.arrival = None
-            self._say(known, conn.wfile.take(), now)
+            self._enter(known, _State.SENDING, now)
+            known.served = True
             self._go_on(known)
 
     def _say(self, line: _Line, answer: bytes, now: float) -> None:
@@ -341,12 +350,7 @@ class Reception:
         return sum(line.arrival.size for line in self._lines.values() if line.arrival is not None)
 
     def _send(self, line: _Line) -> None:
-        while line.out:
-            sent = line.sock.send(line.out[:_BLOCK])
-            line.out = line.out[sent:]
-            line.moved += sent
-            line.heard = time.monotonic()
-        line.out = memoryview(b'')
+        self._send_some(line)
         now = time.monotonic()
         if line.keep and self._end is None:
             self._enter(line, _State.READING, now)
@@ -354,6 +358,14 @@ class Reception:
         self._enter(line, _State.PARTING, now)
         # closing with something unread would take the answer away from the client again
         line.sock.shutdown(socket.SHUT_WR)
+
+    def _send_some(self, line: _Line) -> None:
+        while line.out:
+            sent = line.sock.send(line.out[:_BLOCK])
+            line.out = line.out[sent:]
+            line.moved += sent
+            line.heard = time.monotonic()
+        line.out = memoryview(b'')
 
     # --- limits of time ---------------------------------------------------------------------------
 

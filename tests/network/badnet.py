@@ -240,6 +240,7 @@ class Way:
                 data = data[: limit - self.sent]
                 self.sent += len(data)
                 self.cut_request = None
+                self.cuts += 1
                 server.sendall(data)
                 # not before the server has seen them: a reset would take them away
                 server.shutdown(socket.SHUT_WR)
@@ -254,6 +255,7 @@ class Way:
             while data := server.recv(self.block):
                 limit = self.cut_answer
                 if limit is not None and self.received + len(data) >= limit:
+                    self.cuts += 1
                     client.sendall(data[: limit - self.received])
                     self.received = limit
                     self.cut_answer = None
@@ -265,7 +267,6 @@ class Way:
             client.shutdown(socket.SHUT_RDWR)
 
     def _break(self, client: socket.socket) -> None:
-        self.cuts += 1
         if self.rude:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         client.shutdown(socket.SHUT_RDWR)
