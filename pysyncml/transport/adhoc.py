@@ -14,7 +14,8 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from pysyncml.errors import UsageError
 from pysyncml.transport.arrival import MOST_HEAD
-from pysyncml.transport.reception import Limits, Reception
+from pysyncml.transport.limits import Limits
+from pysyncml.transport.reception import Reception
 
 __all__ = ['Server', 'tls_adapter']
 
@@ -126,7 +127,11 @@ class Server(wsgi.Server):
 
     def work_on(self, conn: Any) -> None:
         """Have the request answered that a connection holds."""
-        super().process_conn(conn)
+        assert self.reception is not None
+        if self.ready:
+            super().process_conn(conn)
+        else:  # nobody works any more
+            self.reception.dismiss(conn)
 
     def put_conn(self, conn: Any) -> None:
         """Take care of a connection whose answer is ready."""

@@ -17,12 +17,12 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from pysyncml.transport.arrival import Arrival
+from pysyncml.transport.limits import Limits
 
-__all__ = ['Limits', 'Reception']
+__all__ = ['Reception']
 
 log = logging.getLogger('pysyncml.transport')
 
@@ -30,30 +30,6 @@ _BLOCK = 1 << 16
 _IN_MEMORY = 32 << 20  # bytes of all requests together; what is more goes to temporary files
 _CHECK = 0.5  # seconds between two looks at who is late
 _CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long clients may keep a server waiting, and how many at once.
-
-    Attributes:
-        quiet: seconds without a sign of life, also between two requests.
-        head: seconds for the TLS handshake, and for the head of a request.
-        body: seconds for the rest of a request, and for an answer, however small it is; for each
-            *rate* bytes one second more.
-        rate: bytes a second that are expected of a slow network.
-        longest: seconds for the whole of a request, whatever its size.
-        farewell: seconds for the client to read the last answer before the connection ends.
-        connections: how many may be open; fewer if the system allows fewer files.
-    """
-
-    quiet: float = 60
-    head: float = 20
-    body: float = 60
-    rate: float = 1024
-    longest: float = 3600
-    farewell: float = 2
-    connections: int = 500
 
 
 class _State(enum.Enum):
@@ -95,7 +71,7 @@ class Reception:
         self.server = server
         self.limits = limits
         self.most_body = most_body
-        self.most = min(limits.connections, _most_files() // 2)
+        self.most = limits.most_connections()
         self._lines: dict[Any, _Line] = {}
         self._orders: collections.deque[tuple[str, Any]] = collections.deque()
         self._selector = selectors.DefaultSelector()
@@ -416,13 +392,3 @@ def _answer(status: bytes, text: bytes) -> bytes:
 _HANDSHAKE = b'\x16'  # the first byte of TLS
 _LATE = _answer(b'408 Request Timeout', b'The request has not come in time.\n')
 _ENCRYPT = _answer(b'400 Bad Request', b'Only https is spoken here, not http.\n')
-
-
-def _most_files() -> int:
-    """Return how many files, connections among them, this process may have open."""
-    try:
-        import resource
-    except ImportError:  # Windows: no such limit
-        return 1 << 16
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 16 if soft == resource.RLIM_INFINITY else soft

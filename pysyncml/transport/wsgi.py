@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pysyncml.transport.adhoc import Server
-    from pysyncml.transport.reception import Limits
+    from pysyncml.transport.limits import Limits
 
 __all__ = ['MAX_BODY', 'AdHocServer', 'application']
 
@@ -209,7 +209,7 @@ class AdHocServer:
         limits: Limits | None = None,
     ) -> None:
         from pysyncml.transport import adhoc
-        from pysyncml.transport.reception import Limits
+        from pysyncml.transport.limits import Limits
 
         everywhere = '::' if socket.has_dualstack_ipv6() else '0.0.0.0'
         self.host = host or everywhere

@@ -14,7 +14,7 @@ import pytest
 from pysyncml.transport import Request, Response
 from pysyncml.transport.arrival import Arrival
 from pysyncml.transport.http import HTTPTransport
-from pysyncml.transport.reception import Limits
+from pysyncml.transport.limits import Limits
 from pysyncml.transport.wsgi import AdHocServer, application
 
 ECHO = application(lambda request: Response(request.body, request.content_type), max_body=1 << 20)
@@ -104,6 +104,18 @@ def _closed(sock):
         return sock.recv(1) == b''
     except TimeoutError:
         return False
+
+
+def test_a_real_server_serves_between_slow_clients(world):
+    real = world.server('s')
+    world.write('a', 'note', 'of a')
+    with contextlib.ExitStack() as stack:
+        for number in range(40):
+            sock = stack.enter_context(socket.create_connection(('127.0.0.1', real.port)))
+            sock.sendall(WHOLE[: number * 2])
+        world.sync('a')
+        assert world.same('s', 'a') == {'note': b'of a'}
+        assert world.sync('a').moved == {}
 
 
 # --- limits of time -------------------------------------------------------------------------------
