@@ -219,12 +219,15 @@ class HTTPTransport:
             raise explain.too_slow(url, self.total)
         start = body[:64].lstrip().lower()
         page = media_type in _PAGES or start.startswith((b'<!doctype html', b'<html'))
-        told = {'Content-Length', 'Transfer-Encoding'} & {name.title() for name in answer.headers}
-        if not body and not told:
+        if not body and not self._said_to_be_empty(answer):
             raise explain.broken_off(url)  # within its headers, whose end nobody has checked
         if page or not body:
             raise explain.no_message(url, page)
         return Response(body, kind, 200, answer.headers)
+
+    def _said_to_be_empty(self, answer: requests.Response) -> bool:
+        coding = answer.headers.get('Transfer-Encoding', '').strip().lower()
+        return coding == 'chunked' or answer.headers.get('Content-Length', '').strip() == '0'
 
     def _read(self, answer: requests.Response, url: str) -> bytes:
         announced = answer.headers.get('Content-Length', '')

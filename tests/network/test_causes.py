@@ -64,6 +64,12 @@ CAUSES = {
     'another protocol': (greets(b'SSH-2.0-OpenSSH_9.6\r\n'), 'not as HTTP', False, False),
     'half a status line': (says(b'HTTP/1.1 2'), 'broke off', True, True),
     'half the headers': (says(b'HTTP/1.1 200 OK\r\nContent-Ty'), 'broke off', True, True),
+    'cut before a length': (
+        says(b'HTTP/1.1 200 OK\r\nContent-Length:'),
+        'broke off',
+        True,
+        True,
+    ),
     'headers only': (says(http(length=b'500')), 'broke off', True, True),
     'too little': (says(http(body=b'<half', length=b'500')), 'broke off', True, True),
     'huge length': (says(http(body=b'x', length=b'9' * 15)), 'larger than 1 MiB', False, False),
@@ -190,6 +196,19 @@ def test_each_cause_has_its_line(cause):
         raise error
     assert passing in (None, error.passing), str(error)
     assert was_cut in (None, error.cut), str(error)
+
+
+@pytest.mark.parametrize('length', [None, b''])
+def test_an_answer_cut_at_any_byte_is_known_to_be_cut(length):
+    chunked = [] if length is None else ['Transfer-Encoding: chunked']
+    body = b'<SyncML/>' if length is None else b'9\r\n<SyncML/>\r\n0\r\n\r\n'
+    answer = http(body=body, length=length, headers=['Server: x', *chunked])
+    with BadNetwork(silent) as network:
+        for at in range(len(answer) - (0 if length is None else 4)):
+            network.behaviour = says(answer[:at])
+            assert failure(network.url).cut, answer[:at]
+        network.behaviour = says(answer)
+        assert post(network.url).body == b'<SyncML/>'
 
 
 def test_lengths_that_are_none():
