@@ -20,8 +20,8 @@ from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import (
     CodecError,
     HTTPStatus,
-    RefusedError,
     RemoteProtocolError,
+    ServerBusy,
     TransportError,
 )
 from pysyncml.negotiation import BeginAgain, Negotiation
@@ -32,7 +32,7 @@ from pysyncml.state.records import DeviceRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
-from pysyncml.transport import Request, Transport
+from pysyncml.transport import Request, Response, Transport
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
@@ -44,8 +44,13 @@ log = logging.getLogger(__name__)
 #: message small beside that of its items, small enough to be held in memory a few times.
 MESSAGE_SIZE = 512 * 1024
 
-#: Seconds between attempts to send a message again whose answer was lost.
+#: Seconds between attempts to send a message again whose answer was lost; of the first message
+#: of a session, only one more.
 RETRIES = (0.5, 2.0, 5.0)
+
+#: What HTTP says when the message may be taken a little later, and for how many seconds we wait
+#: within a session where the server says how many.
+_LATER, _LONGEST_WAIT = {408, 425, 429, 502, 503, 504}, 60.0
 
 #: Seconds to wait before a server that is busy is asked again, and how often it is asked.
 BUSY_PAUSE, BUSY_TIMES = 3.0, 20
@@ -93,7 +98,7 @@ def _converse(
         session = _begin(adapter, peer, work, notification.session_id if notification else None)
     negotiation.begin(session)
     session.unsaid = answers(notification) if notification else []
-    post = partial(_exchange, peer, session, transport)
+    post = partial(_exchange, adapter, peer, session, transport)
     inbound: Message | None = None
     while True:
         with adapter.context.work() as work:
@@ -105,7 +110,7 @@ def _converse(
         if message is None:
             return stats_of(session)
         if session.busy:
-            _wait(session)
+            _wait(adapter, session)
         try:
             inbound = negotiation.exchange(session, message, post)
         except (TransportError, RemoteProtocolError) as error:
@@ -116,10 +121,10 @@ def _converse(
             return stats_of(session)
 
 
-def _wait(session: Session) -> None:
+def _wait(adapter: Adapter, session: Session) -> None:
     if session.busy > BUSY_TIMES:
-        raise RefusedError('the server is too busy: try again later')
-    time.sleep(BUSY_PAUSE)
+        raise ServerBusy('the server is too busy: try again later')
+    _pause(adapter, BUSY_PAUSE)
 
 
 def _begin(
@@ -171,6 +176,7 @@ def _client_parties(
 
 
 def _exchange(
+    adapter: Adapter,
     peer: Peer,
     session: Session,
     transport: Transport,
@@ -180,22 +186,56 @@ def _exchange(
     content_type, body = encode(message, session.encoding)
     headers = {'content-type': content_type, **headers_of(body)}
     request = Request(url=session.resp_uri or peer.url or '', headers=headers, body=body)
-    for delay in (*RETRIES, None):
+    delays = iter(RETRIES if session.msg_id > 1 else RETRIES[:1])
+    while True:
         try:
-            response = transport.exchange(request)
-            break
-        except HTTPStatus:
-            raise
-        except TransportError as error:
-            # the same message again is harmless: if it had arrived, so comes its answer
-            if session.msg_id == 1 or delay is None or session.suspended:
+            return _read(transport.exchange(request))
+        except (TransportError, RemoteProtocolError) as error:
+            delay = next(delays, None)
+            if delay is None or session.suspended or not _repeatable(error, session):
                 raise
-            log.info('%s; trying again', error)
-            time.sleep(delay)
+            delay = max(delay, getattr(error, 'wait', 0.0))
+            log.info('%s; trying again in %g seconds', error, delay)
+            if not _pause(adapter, delay):
+                raise
+
+
+def _repeatable(error: TransportError | RemoteProtocolError, session: Session) -> bool:
+    """Whether to send the same message again: if it had arrived, so comes its answer.
+
+    A session that has not begun is better begun anew by who wants it, unless an answer was
+    under way already.
+    """
+    if session.msg_id == 1:
+        return isinstance(error, TransportError) and error.cut
+    if isinstance(error, HTTPStatus):
+        return error.code in _LATER and error.wait <= _LONGEST_WAIT
+    return error.passing or isinstance(error, _Ragged)
+
+
+def _pause(adapter: Adapter, seconds: float) -> bool:
+    """Wait; return ``False`` at once when our user wants to stop."""
+    end = time.monotonic() + seconds
+    while not adapter.stopping:
+        rest = end - time.monotonic()
+        if rest <= 0:
+            return True
+        time.sleep(min(rest, 0.1))
+    return False
+
+
+class _Ragged(RemoteProtocolError):
+    """An answer that cannot be read, perhaps because its end is missing."""
+
+
+def _read(response: Response) -> Message:
     try:
         return decode(response.content_type, response.body)
     except CodecError as error:
-        raise RemoteProtocolError(f'the answer is no SyncML message: {error}') from error
+        # where nothing says how long the answer is, the end of the connection is that of it
+        said = {'content-length', 'transfer-encoding'} & response.headers.keys()
+        kind = RemoteProtocolError if said or not response.headers else _Ragged
+        raise kind(f'the answer is no SyncML message: {error}') from error
 
 
 def _report_progress(adapter: Adapter, parties: Parties) -> None:

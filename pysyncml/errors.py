@@ -23,7 +23,8 @@
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
-    │  └─ WrongDirectory
+    │  ├─ WrongDirectory
+    │  └─ ServerBusy
     ├─ StorageError             PreconditionFailed  ReadOnly
     ├─ TransportError           ConnectFailed  HTTPStatus  Timeout
     ├─ InternalError  LogicalError
@@ -44,6 +45,7 @@ class SyncmlError(Exception):
 
     status: int = StatusCode.COMMAND_FAILED
     exit_code: int = ExitCode.FAILED
+    passing: bool = False  # whether the same may work a little later, without anybody's help
 
 
 class InternalError(SyncmlError):
@@ -266,6 +268,12 @@ class WrongDirectory(RefusedError):
     """The directory is not the one that was synchronised before."""
 
 
+class ServerBusy(RefusedError):
+    """The server has no time for us now (SyncML status 417 or 503)."""
+
+    passing = True
+
+
 # --- storage and transport --------------------------------------------------------------------
 
 
@@ -286,9 +294,16 @@ class ReadOnly(StorageError):
 
 
 class TransportError(SyncmlError):
-    """The peer could not be reached."""
+    """The peer could not be reached.
+
+    ``wait`` is how many seconds the peer wants to be left alone (``Retry-After``), and ``cut``
+    says that a connection was there, and ended before the answer did.
+    """
 
     exit_code = ExitCode.NETWORK
+    passing = True
+    wait: float = 0.0
+    cut: bool = False
 
 
 class ConnectFailed(TransportError):

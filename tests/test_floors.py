@@ -79,7 +79,7 @@ PROGRAMS = {'cli.notes': ('', 'cli', 'storage')}
 LIBRARIES = {
     'sqlalchemy': ('state', 'context', 'surface', 'cli.model', 'cli.notes'),
     'lxml': ('codec', 'agents'),
-    'requests': ('transport.http',),
+    'requests': ('transport.http', 'transport.deadline'),
     'urllib3': ('transport.http',),
     'cheroot': ('transport.adhoc',),
     'rich': ('cli',),

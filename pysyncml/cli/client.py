@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pysyncml import errors
-from pysyncml.cli import alert, options, passwords, signals
+from pysyncml.cli import alert, options, passwords, retry, signals
 from pysyncml.cli.report import (
     describeStats,
     exit_code_of,
@@ -35,32 +35,45 @@ def run(engine: CommandLineSyncEngine) -> int:
     if engine.options.insecure:
         log.warning('--insecure: anybody on the way could pose as %s', printable(login.url))
     with engine.lock('client'):
-        adapter = _guarded(engine, lambda: _adapter(engine, login))
-        uri = engine.options.remoteUri
-        adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
-        wish = _Wish(engine, adapter, notification)
-        for kind in (SyncType.REFRESH_FROM_SERVER, SyncType.REFRESH_FROM_CLIENT):
-            stores = [adapter.stores[uri] for uri, wanted in wish.kinds.items() if wanted is kind]
-            if stores:
-                _show_losses(engine, stores, kind, login.url)
-        with engine.work():
-            engine.fire('sync.start', adapter, wish.kind)
-        guard = adapter.mayDelete = _DeletionGuard(engine)
-        try:
-            stats = _attempt(engine, adapter, login, wish)
-            if guard.question:
-                _tell(engine, stats)
-            if guard.allowed():
-                stats = _attempt(engine, adapter, login, wish)
-        finally:
-            engine.progress.close()
-        for uri, row in stats.items():
-            row.mode = wish.kinds.get(uri, wish.kind) if row.mode is None else row.mode
-        with engine.work():
-            engine.fire('sync.term', adapter, stats)
+        again = retry.Retry(engine)
+        stats = again.run(lambda: _run(engine, login, notification, again))
         login.remember()
     _tell(engine, stats)
     return exit_code_of(stats)
+
+
+def _run(
+    engine: CommandLineSyncEngine,
+    login: _Login,
+    notification: Notification | None,
+    again: retry.Retry,
+) -> Any:
+    """Synchronise; return the counts, by our datastores."""
+    adapter = _guarded(engine, lambda: _adapter(engine, login))
+    uri = engine.options.remoteUri
+    adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
+    wish = _Wish(engine, adapter, notification)
+    for kind in (SyncType.REFRESH_FROM_SERVER, SyncType.REFRESH_FROM_CLIENT):
+        stores = [adapter.stores[uri] for uri, wanted in wish.kinds.items() if wanted is kind]
+        if stores:
+            again.safe = False
+            _show_losses(engine, stores, kind, login.url)
+    with engine.work():
+        engine.fire('sync.start', adapter, wish.kind)
+    guard = adapter.mayDelete = _DeletionGuard(engine)
+    try:
+        stats = _attempt(engine, adapter, login, wish)
+        if guard.question:
+            _tell(engine, stats)
+        if guard.allowed():
+            stats = _attempt(engine, adapter, login, wish)
+    finally:
+        engine.progress.close()
+    for uri, row in stats.items():
+        row.mode = wish.kinds.get(uri, wish.kind) if row.mode is None else row.mode
+    with engine.work():
+        engine.fire('sync.term', adapter, stats)
+    return stats
 
 
 class _Wish:

@@ -137,7 +137,10 @@ class CommandLineSyncEngine(HookHost):
 
         verify = self.options.caFile or not self.options.insecure
         username, password = http_login(self.options.httpLogin)
-        return HTTPTransport(verify=verify, username=username, password=password)
+        transport = HTTPTransport(verify=verify, username=username, password=password)
+        if self.options.timeout:
+            transport.limit(float(self.options.timeout))
+        return transport
 
     def describe(self, stream: TextIO) -> None:
         """Write the configuration of the program and of all devices, as ``--describe`` does."""

@@ -75,7 +75,9 @@ def set_up_logging(options: Any, stream: TextIO | None = None) -> Showing:
     for handler in handlers:
         root.addHandler(handler)
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(logging.NOTSET if verbose >= 4 else logging.WARNING)
+        # what urllib3 warns of, we say ourselves, in one line
+        quiet = logging.ERROR if name == 'urllib3' else logging.WARNING
+        logging.getLogger(name).setLevel(logging.NOTSET if verbose >= 4 else quiet)
     return Showing(tuple(handlers), before)
 
 

@@ -36,7 +36,11 @@ AUTH = ('basic', 'md5', 'md5-only')
 
 # remembered whenever they are said; those of one server only as long as it is the same server
 _SHARED = ('devid', 'name', 'policy', 'listen', 'tlsCert', 'tlsKey', 'auth')
-_CLIENT = ('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure')
+_CLIENT = ('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure',
+           'timeout')  # fmt: skip
+
+
+_UNITS = {'s': 1.0, 'm': 60.0, 'h': 3600.0}
 
 
 class Address(NamedTuple):
@@ -86,6 +90,37 @@ def read_url(text: str) -> str:
         near = '' if mark or not text.strip() else f', did you mean "https://{text.strip()}"?'
         raise argparse.ArgumentTypeError(f'"{text}" is no http:// or https:// address{near}')
     return f'{scheme.lower()}://{rest}'
+
+
+class Patience(NamedTuple):
+    """How often to begin again, or for how many seconds; one of them is ``None``."""
+
+    times: int | None
+    seconds: float | None
+
+
+def read_patience(text: str) -> Patience:
+    """Return what ``5``, ``90s``, ``10m`` or ``2h`` stands for.
+
+    Raises:
+        argparse.ArgumentTypeError: *text* is none of these.
+    """
+    number, unit = text.strip(), ''
+    if number[-1:] in tuple(_UNITS):
+        number, unit = number[:-1], number[-1]
+    if not (number.isascii() and number.isdigit() and len(number) < 7):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no number of times (5) and no duration (90s, 10m, 2h)'
+        )
+    if unit:
+        return Patience(None, int(number) * _UNITS[unit])
+    return Patience(int(number), None)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 86400):
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds (0 to 86400)')
+    return int(text)
 
 
 # --- the parser ---------------------------------------------------------------------------------
@@ -245,6 +280,15 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
         help='do not check the certificate of the server (remembered)',
     )
 
+    add('--retry', metavar='TIMES|DURATION', type=read_patience, help=(
+        'when the network fails begin again, so many times (5) or for so long (90s, 10m, 2h);'
+        ' for this run'
+    ))  # fmt: skip
+    add('--timeout', metavar='SECONDS', type=_seconds, help=(
+        'how long the server may take for one message (remembered for this server; default 600,'
+        ' and 120 without a sign of life; 0 takes it back)'
+    ))  # fmt: skip
+
 
 def _server(add: Callable[..., Any], engine: Any) -> None:
     add('-s', '--server', action='store_true', default=False, help='be a server (remembered)')
@@ -325,6 +369,10 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
         fail('--mode is for clients, and this directory is served: say --client or --remote URL')
     if options.alerted is not None:
         _check_alerted(options, said, fail)
+    if 'retry' in said and options.mode in ('pull-over', 'push-over'):
+        fail(f'--retry and --mode {options.mode} do not go together: what goes is agreed to once')
+    if options.server and {'retry', 'timeout'} & said:
+        fail('--retry and --timeout are for clients, and this directory is served: say --client')
     lone = (options.describe, options.local, getattr(options, 'trash', False))
     if sum(map(bool, (*lone, getattr(options, 'restore', None)))) > 1:
         fail('--describe, --local, --trash and --restore are for one run each')
@@ -334,7 +382,7 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
     if options.server and options.tlsKey and not options.tlsCert:
         fail('--tls-key needs --tls-cert')
     files = ('caFile', 'passwordFile', 'httpLogin', 'tlsCert', 'tlsKey')
-    for name in ('name', 'remoteUri', 'username', *files):
+    for name in ('name', 'remoteUri', 'username', 'timeout', *files):
         setattr(options, name, getattr(options, name) or None)  # "" takes it back
 
 

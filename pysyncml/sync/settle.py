@@ -8,8 +8,8 @@ from pysyncml.constants import Role, StatusCode
 from pysyncml.errors import (
     InvalidCredentials,
     MissingCredentials,
-    RefusedError,
     RemoteProtocolError,
+    ServerBusy,
 )
 from pysyncml.protocol.messages import Anchor, Status
 from pysyncml.protocol.session import Sent
@@ -78,9 +78,9 @@ def _header(status: Status, parties: Parties) -> None:
             raise MissingCredentials('the server asks for a user name and a password')
         case StatusCode.INVALID_CREDENTIALS:
             raise InvalidCredentials('the server does not accept this user name and password')
-        case StatusCode.RETRY_LATER:
+        case StatusCode.RETRY_LATER | StatusCode.SERVICE_UNAVAILABLE:
             session.aborted = status.code
-            raise RefusedError(explain(status))
+            raise ServerBusy(explain(status))
         case code if code >= 300:
             session.aborted = code
             raise RemoteProtocolError(explain(status), code)

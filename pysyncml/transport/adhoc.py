@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -12,31 +13,63 @@ from cheroot.server import HTTPConnection
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from pysyncml.errors import UsageError
+from pysyncml.transport.arrival import MOST_HEAD
+from pysyncml.transport.limits import Limits
+from pysyncml.transport.reception import Reception
 
 __all__ = ['Server', 'tls_adapter']
 
 log = logging.getLogger('pysyncml.transport')
 
 
-class _Connection(HTTPConnection):
-    """A connection that shakes hands in its own thread.
+class _Outbox:
+    """What is written to a connection; it is sent when all of it is there."""
 
-    cheroot does so in the one thread that accepts connections, where a client that says
-    nothing keeps all the others waiting.
+    closed = False
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Put *data* to the rest; that a body may come was said when its head was read."""
+        if data != b'HTTP/1.1 100 Continue\r\n\r\n':
+            self._blocks.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        """Return all of it, and begin anew."""
+        data = b''.join(self._blocks)
+        self._blocks.clear()
+        return data
+
+
+class _Connection(HTTPConnection):
+    """A connection that a :class:`Reception` reads from and writes to.
+
+    ``keep`` is whether it stays open after the answer that ``wfile`` holds.
     """
 
-    shaken = False
+    keep = False
+
+    def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
+        super().__init__(server, sock, lambda sock, mode, size: _Outbox())
 
     def communicate(self) -> bool:
-        """Answer one request; return whether the connection stays open."""
-        if self.server.ssl_adapter is not None and not self.shaken:
-            try:
-                self.socket.do_handshake()
-            except OSError as exc:
-                log.info('no encrypted connection with %s: %s', self.remote_addr, exc)
-                return False
-            self.shaken = True
-        return bool(super().communicate())  # type: ignore[no-untyped-call]
+        """Answer the request that ``rfile`` holds; how it goes on is for the reception to say."""
+        try:
+            self.keep = bool(super().communicate())  # type: ignore[no-untyped-call]
+        finally:
+            self.rfile.close()
+        return True
+
+    def close(self) -> None:
+        """Have the connection closed."""
+        self.server.reception.dismiss(self)
+
+    def hang_up(self) -> None:
+        """Close it, now."""
+        with contextlib.suppress(OSError):
+            self.socket.close()
 
 
 class _TLSAdapter(BuiltinSSLAdapter):
@@ -52,14 +85,15 @@ class Server(wsgi.Server):
     """cheroot's server, with its messages in our log instead of on stderr."""
 
     ConnectionClass = _Connection
-    max_request_header_size = 1 << 16
+    max_request_header_size = MOST_HEAD
 
     def __init__(
         self,
         address: tuple[str, int],
         app: Callable[..., Any],
         threads: int,
-        timeout: float,
+        limits: Limits,
+        max_body: int,
     ) -> None:
         super().__init__(
             address,
@@ -68,9 +102,46 @@ class Server(wsgi.Server):
             max=threads,
             server_name=address[0],
             request_queue_size=128,
-            timeout=timeout,  # type: ignore[arg-type]
+            timeout=limits.quiet,  # type: ignore[arg-type]
         )
-        self.keep_alive_conn_limit = 8 * threads
+        self.max_request_body_size = 2 * max_body + (1 << 16)
+        self._limits, self._max_body = limits, max_body
+        self.reception: Reception | None = None
+
+    def prepare(self) -> None:
+        """Listen, and take connections in."""
+        super().prepare()
+        self.reception = Reception(self, self._limits, self._max_body)
+        self.reception.start()
+
+    def stop(self) -> None:
+        """Listen no more, let requests that are being worked on end, and close connections."""
+        super().stop()
+        if self.reception is not None:
+            self.reception.stop(self.shutdown_timeout)
+
+    def process_conn(self, conn: Any) -> None:
+        """Take care of a connection that was just made."""
+        assert self.reception is not None
+        self.reception.receive(conn)
+
+    def work_on(self, conn: Any) -> None:
+        """Have the request answered that a connection holds."""
+        assert self.reception is not None
+        if self.ready:
+            super().process_conn(conn)
+        else:  # nobody works any more
+            self.reception.dismiss(conn)
+
+    def put_conn(self, conn: Any) -> None:
+        """Take care of a connection whose answer is ready."""
+        assert self.reception is not None
+        self.reception.answered(conn)
+
+    @property
+    def can_add_keepalive_connection(self) -> bool:
+        """Whether a connection may stay open after its answer."""
+        return bool(self.ready) and self.reception is not None and not self.reception.crowded
 
     def error_log(self, msg: str = '', level: int = logging.INFO, traceback: bool = False) -> None:
         """Write *msg* to the log."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus as Phrase
+from http.client import BadStatusLine, HTTPException
 from urllib.parse import urlsplit
 
 from pysyncml.errors import ConnectFailed, HTTPStatus, Timeout, TransportError
@@ -43,6 +47,13 @@ _STATUS = {
 }
 
 
+#: What may be over when the server is asked again.
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+#: Redirects that are meant for this once; networks that want a login first use them.
+_PASSING_REDIRECTS = {302, 303, 307}
+_LONGEST_WAIT = 86400.0  # seconds
+
+
 def printable(text: str, limit: int = 200) -> str:
     """Return *text* on one line, without control characters, cut to *limit* characters."""
     line = ' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())
@@ -76,18 +87,31 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause for cause in inner if isinstance(cause, BaseException)]
 
 
-def _tls(where: str, error: ssl.SSLError) -> str:
+def _tls(where: str, error: ssl.SSLError) -> ConnectFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _CERTIFICATE.get(error.verify_code)
-        return f'The certificate of {where} {why or "is not good: " + error.verify_message}.'
+        line = f'The certificate of {where} {why or "is not good: " + error.verify_message}.'
+        return refused(line)
     reason = (error.reason or '').lower()
     if reason in {'wrong_version_number', 'http_request', 'packet_length_too_long'}:
-        return f'{where} does not speak https: try the address with http:// if that is safe.'
-    text = reason.replace('_', ' ') or 'the connection broke off'
-    return f'No encrypted connection to {where} could be made: {printable(text)}.'
+        return refused(
+            f'{where} does not speak https: try the address with http:// if that is safe.'
+        )
+    text = printable(reason.replace('_', ' ')) or 'the connection broke off'
+    failed = ConnectFailed(f'No encrypted connection to {where} could be made: {text}.')
+    failed.cut = 'eof' in text or 'broke off' in text
+    return failed
 
 
-def _network(where: str, error: OSError) -> str:
+def _network(where: str, error: OSError) -> ConnectFailed:
+    failed = ConnectFailed(_reason(where, error))
+    failed.cut = isinstance(error, ConnectionError) and not isinstance(
+        error, ConnectionRefusedError
+    )
+    return failed
+
+
+def _reason(where: str, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f'The name of {where} is not known: check it, and the network connection.'
     if isinstance(error, ConnectionRefusedError):
@@ -102,23 +126,70 @@ def _network(where: str, error: OSError) -> str:
     return f'No connection to {where} could be made: {printable(error.strerror or str(error))}.'
 
 
-def connect_failed(error: Exception, url: str) -> ConnectFailed:
+def refused(line: str) -> ConnectFailed:
+    """Return what to raise when it is of no use to try again before somebody has done something."""
+    error = ConnectFailed(line)
+    error.passing = False
+    return error
+
+
+def connect_failed(error: Exception, url: str) -> TransportError:
     """Return what to raise when *error* kept the request to *url* from being answered."""
     where = place(url)
     causes = list(_causes(error))
     if any(type(cause).__name__ == 'ProxyError' for cause in causes):
-        line = f'The proxy on the way to {where} cannot be used: check HTTP_PROXY and HTTPS_PROXY.'
-        return ConnectFailed(line)
+        return _proxy(where, causes)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            return ConnectFailed(_tls(where, cause))
+            return _tls(where, cause)
     # requests' own exceptions are OSErrors as well, but say nothing about the reason
     system = [c for c in causes if isinstance(c, OSError) and not hasattr(c, 'request')]
     for cause in system:
-        return ConnectFailed(_network(where, cause))
+        return _network(where, cause)
     if any('closed connection' in str(cause) for cause in causes):
-        return ConnectFailed(_network(where, ConnectionResetError()))
-    return ConnectFailed(f'No connection to {where} could be made: {printable(str(error))}')
+        return _network(where, ConnectionResetError())
+    lines = [str(cause.args[0]) for cause in causes if isinstance(cause, BadStatusLine)]
+    if any(line.startswith('HTTP/') or 'HTTP/'.startswith(line) for line in lines):
+        return broken_off(url)
+    if any(isinstance(c, HTTPException) or type(c).__name__ == 'InvalidHeader' for c in causes):
+        return refused(f'{where} answers, but not as HTTP asks for: check the port in the address.')
+    if 'SOCKS' in str(error):
+        return refused('Proxies that speak SOCKS cannot be used: see ALL_PROXY and HTTPS_PROXY.')
+    return ConnectFailed(f'No connection to {where} could be made: {_bare(str(error))}.')
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether *error* goes back to a time-out, be it of reading or of sending."""
+    return any(
+        isinstance(c, TimeoutError) or type(c).__name__ == 'ReadTimeoutError'
+        for c in _causes(error)
+    )
+
+
+def _bare(text: str) -> str:
+    """Return *text* of a library without any addresses in it, which may hold secrets."""
+    return printable(re.sub(r'\S*(?:://|@|\burl: )\S*', '…', text)).rstrip('.')
+
+
+def _proxy(where: str, causes: list[BaseException]) -> ConnectFailed:
+    """Say what a proxy, or the lack of it, has to do with it; never who logs in to it."""
+    way = f'The proxy on the way to {where}'
+    found = next(
+        filter(None, (re.search(r'connection failed: (\d{3})', str(c)) for c in causes)), None
+    )
+    code = int(found[1]) if found else 0
+    if code == 407:
+        return refused(
+            f'{way} wants a user name and password, and got none that it accepts: '
+            'see HTTP_PROXY and HTTPS_PROXY.'
+        )
+    if code in _PASSING:
+        return ConnectFailed(f'{way} cannot reach it (HTTP {code}): try again later.')
+    if code:
+        return refused(
+            f'{way} does not let us through (HTTP {code}): see HTTPS_PROXY and NO_PROXY.'
+        )
+    return ConnectFailed(f'{way} cannot be used: check HTTP_PROXY and HTTPS_PROXY.')
 
 
 def timed_out(url: str, seconds: float, connecting: bool) -> Timeout:
@@ -127,14 +198,31 @@ def timed_out(url: str, seconds: float, connecting: bool) -> Timeout:
     return Timeout(f'{place(url)} {what} within {seconds:g} seconds: try again later.')
 
 
+def too_slow(url: str, seconds: float) -> Timeout:
+    """Return what to raise when a whole exchange with *url* took longer than *seconds*."""
+    return Timeout(
+        f'{place(url)} took more than {seconds:g} seconds for one message: '
+        'try again later, or give it more time with --timeout.'
+    )
+
+
 def broken_off(url: str) -> TransportError:
     """Return what to raise when the answer of *url* ended before its end."""
-    return TransportError(f'The answer of {place(url)} broke off in the middle: try again.')
+    error = TransportError(f'The answer of {place(url)} broke off in the middle: try again.')
+    error.cut = True
+    return error
 
 
 def too_large(url: str, limit: int) -> TransportError:
     """Return what to raise when *url* answers with more than *limit* bytes."""
-    return TransportError(f'The answer of {place(url)} is larger than {limit >> 20} MiB: refused.')
+    return refused(f'The answer of {place(url)} is larger than {limit >> 20} MiB: refused.')
+
+
+def in_circles(url: str) -> HTTPStatus:
+    """Return what to raise when *url* sends us on and on."""
+    error = HTTPStatus(f'The server at {place(url)} sends us in circles.', 310)
+    error.passing = False
+    return error
 
 
 def bad_status(url: str, code: int, note: str = '', again: str = '') -> HTTPStatus:
@@ -149,10 +237,24 @@ def bad_status(url: str, code: int, note: str = '', again: str = '') -> HTTPStat
     except ValueError:
         name = str(code)
     why = _STATUS.get(code) or ('failed' if code >= 500 else 'did not take the message')
-    if again.isdigit() and int(again):
-        why += f', not before {again} seconds have passed'
+    wait = _seconds(again)
+    if wait:
+        why += f', not before {wait:.0f} seconds have passed'
     note = f' It says: {printable(note)}' if printable(note) else ''
-    return HTTPStatus(f'The server at {place(url)} {why} (HTTP {name}).{note}', code)
+    error = HTTPStatus(f'The server at {place(url)} {why} (HTTP {name}).{note}', code)
+    error.passing, error.wait = code in _PASSING, wait
+    return error
+
+
+def _seconds(again: str) -> float:
+    """Return how long ``Retry-After`` asks to wait, a number or a date (RFC 9110, §10.2.3)."""
+    if again.isascii() and again.isdigit():
+        return min(float(again), _LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(again).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, moment - time.time()), _LONGEST_WAIT)
 
 
 def no_message(url: str, page: bool) -> HTTPStatus:
@@ -167,4 +269,6 @@ def bad_redirect(url: str, code: int, target: str) -> HTTPStatus:
     if not target:
         return bad_status(url, code)
     line = f'The server at {place(url)} sends us on to {place(target)} (HTTP {code}): '
-    return HTTPStatus(line + 'use that address instead if you trust it.', code)
+    error = HTTPStatus(line + 'use that address instead if you trust it.', code)
+    error.passing = code in _PASSING_REDIRECTS
+    return error

@@ -18,15 +18,19 @@ import requests
 import urllib3
 from requests.auth import HTTPDigestAuth
 
-from pysyncml.errors import ConnectFailed, HTTPStatus, TransportError, UsageError
+from pysyncml.errors import TransportError, UsageError
 from pysyncml.transport import Request, Response, explain
+from pysyncml.transport.deadline import Deadline, in_blocks
 
-__all__ = ['MAX_ANSWER', 'HTTPTransport']
+__all__ = ['MAX_ANSWER', 'STALL', 'TOTAL', 'HTTPTransport']
 
 log = logging.getLogger('pysyncml.transport')
 
 MAX_ANSWER = 256 << 20
 """How many bytes an answer may have, unless said otherwise."""
+
+STALL, TOTAL = 120.0, 600.0
+"""Seconds without a sign of life, and for a whole exchange, unless said otherwise."""
 
 _BLOCK = 1 << 16
 _MAX_REDIRECTS = 5
@@ -40,6 +44,7 @@ class HTTPTransport:
 
     Args:
         timeout: seconds to wait for the connection, and for each sign of life afterwards.
+        total: seconds for a whole exchange, from the first attempt to connect to the last byte.
         verify: ``True`` to check certificates against the well-known authorities, the path of
             a PEM file with other ones, or ``False`` not to check at all.
         proxies: scheme → proxy URL; ``None`` takes them from the environment.
@@ -57,7 +62,8 @@ class HTTPTransport:
     def __init__(
         self,
         *,
-        timeout: tuple[float, float] = (10, 120),
+        timeout: tuple[float, float] = (10, STALL),
+        total: float = TOTAL,
         verify: bool | str = True,
         proxies: Mapping[str, str] | None = None,
         user_agent: str = 'pysyncml',
@@ -68,17 +74,25 @@ class HTTPTransport:
         if isinstance(verify, str) and not os.path.exists(verify):
             raise UsageError(f'There is no file {verify} with certificates.')
         self.timeout = timeout
+        self.total = total
         self.verify = verify
         self.max_answer = max_answer
         self._credentials = None if username is None else (username, password or '')
         self._digest: HTTPDigestAuth | None = None
         self._first: SplitResult | None = None
         self._session = requests.Session()
+        self._deadline = Deadline(timeout[1])
+        self._deadline.watch(self._session)
         self._session.auth = self._authorize  # also keeps requests from reading ~/.netrc
         self._session.headers['User-Agent'] = user_agent
         if proxies is not None:
             self._session.trust_env = False
             self._session.proxies = dict(proxies)
+
+    def limit(self, seconds: float) -> None:
+        """Give each exchange so many *seconds*, from now on, however they are spent."""
+        self.timeout = (min(seconds, self.timeout[0]), seconds)
+        self.total = self._deadline.stall = seconds
 
     def exchange(self, request: Request) -> Response:
         """POST *request* and return the answer.
@@ -92,6 +106,10 @@ class HTTPTransport:
             TransportError: the answer is too large, or broke off.
         """
         url = self._target(request.url)
+        with self._deadline.within(self.total):
+            return self._exchange(url, request)
+
+    def _exchange(self, url: str, request: Request) -> Response:
         for _ in range(_MAX_REDIRECTS + 1):
             try:
                 with closing(self._post(url, request)) as answer:
@@ -102,11 +120,12 @@ class HTTPTransport:
                     url = self._redirected(answer, url)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
                 raise self._explained(exc, url) from exc
-        raise HTTPStatus(f'The server at {explain.place(request.url)} sends us in circles.', 310)
+        raise explain.in_circles(request.url)
 
     def close(self) -> None:
         """Close all connections and forget the cookies."""
         self._session.close()
+        self._deadline.close()
         self._session.cookies.clear()
 
     def _target(self, url: str) -> str:
@@ -117,7 +136,7 @@ class HTTPTransport:
         except ValueError:
             usable = False
         if not usable:
-            raise ConnectFailed(
+            raise explain.refused(
                 f'{explain.place(url)} is no address of a server: '
                 'it should look like https://example.com/sync'
             )
@@ -128,7 +147,7 @@ class HTTPTransport:
         elif self._first.scheme == 'https' and parts.scheme == 'http':
             # Servers behind a proxy that ends TLS often name themselves http:// in RespURI.
             if parts.hostname != self._first.hostname:
-                raise ConnectFailed(
+                raise explain.refused(
                     f'The server wants to go on at {explain.place(url)}, '
                     'without encryption: refused.'
                 )
@@ -162,14 +181,16 @@ class HTTPTransport:
                 warnings.simplefilter('ignore', urllib3.exceptions.InsecureRequestWarning)
             answer = self._session.post(
                 url,
-                data=request.body,
+                data=in_blocks(request.body),
                 headers={**headers, **request.headers},
                 timeout=self.timeout,
                 verify=self.verify,
                 allow_redirects=False,
                 stream=True,
             )
-        log.debug('POST %s: %d bytes, %d', url, len(request.body), answer.status_code)
+        log.debug(
+            'POST %s: %d bytes, %d', explain.place(url), len(request.body), answer.status_code
+        )
         return answer
 
     def _redirected(self, answer: requests.Response, url: str) -> str:
@@ -194,10 +215,19 @@ class HTTPTransport:
             again = answer.headers.get('Retry-After', '')
             raise explain.bad_status(url, answer.status_code, note, again)
         body = self._read(answer, url)
-        page = media_type in _PAGES or body[:64].lstrip().lower().startswith(b'<!doctype html')
+        if self._deadline.passed:
+            raise explain.too_slow(url, self.total)
+        start = body[:64].lstrip().lower()
+        page = media_type in _PAGES or start.startswith((b'<!doctype html', b'<html'))
+        if not body and not self._said_to_be_empty(answer):
+            raise explain.broken_off(url)  # within its headers, whose end nobody has checked
         if page or not body:
             raise explain.no_message(url, page)
         return Response(body, kind, 200, answer.headers)
+
+    def _said_to_be_empty(self, answer: requests.Response) -> bool:
+        coding = answer.headers.get('Transfer-Encoding', '').strip().lower()
+        return coding == 'chunked' or answer.headers.get('Content-Length', '').strip() == '0'
 
     def _read(self, answer: requests.Response, url: str) -> bytes:
         announced = answer.headers.get('Content-Length', '')
@@ -217,13 +247,11 @@ class HTTPTransport:
 
     def _explained(self, error: Exception, url: str) -> TransportError:
         connect, read = self.timeout
+        if self._deadline.passed:
+            return explain.too_slow(url, self.total)
         if isinstance(error, requests.ConnectTimeout):
             return explain.timed_out(url, connect, connecting=True)
-        # A time-out within the body arrives as a ConnectionError around urllib3's own.
-        inner = error.args[0] if error.args else None
-        if isinstance(error, requests.Timeout) or isinstance(
-            inner, urllib3.exceptions.ReadTimeoutError
-        ):
+        if isinstance(error, requests.Timeout) or explain.is_timeout(error):
             return explain.timed_out(url, read, connecting=False)
         if isinstance(
             error,

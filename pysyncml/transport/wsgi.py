@@ -13,6 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pysyncml.transport.adhoc import Server
+    from pysyncml.transport.limits import Limits
 
 __all__ = ['MAX_BODY', 'AdHocServer', 'application']
 
@@ -194,7 +196,8 @@ class AdHocServer:
         tls_key: PEM file with its private key; not needed if it stands in *tls_cert*.
         threads: how many requests are answered at once.
         timeout: seconds without a sign of life after which a connection is closed.
-        max_body: a bound for what the server reads away unlooked at; as for *app*.
+        max_body: bytes of a message, as for *app*: more is not taken in.
+        limits: the other limits of what clients may take; their ``quiet`` is *timeout*.
 
     Raises:
         UsageError: certificate or key cannot be used.
@@ -211,15 +214,17 @@ class AdHocServer:
         threads: int = 8,
         timeout: float = 60,
         max_body: int = MAX_BODY,
+        limits: Limits | None = None,
     ) -> None:
         from pysyncml.transport import adhoc
+        from pysyncml.transport.limits import Limits
 
         everywhere = '::' if socket.has_dualstack_ipv6() else '0.0.0.0'
         self.host = host or everywhere
         self.port = port
         self.tls = tls_cert is not None
-        self._server: Server = adhoc.Server((self.host, port), app, threads, timeout)
-        self._server.max_request_body_size = 2 * max_body + _BLOCK
+        limits = replace(limits or Limits(), quiet=timeout)
+        self._server: Server = adhoc.Server((self.host, port), app, threads, limits, max_body)
         if tls_cert is not None:
             self._server.ssl_adapter = adhoc.tls_adapter(tls_cert, tls_key)
         self._thread: threading.Thread | None = None

@@ -8,8 +8,9 @@ child has ended, ``{"id", "code"}`` (negative: the signal). When the input ends,
 killed. ``python forkserver.py --run ARGUMENTS`` is one run in this very process.
 
 ``E2E_RETRIES`` in the environment of a run, such as ``0.01,0.05``, are the seconds a client waits
-before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_PLUGIN``
-a module whose ``install()`` is called before anything else, and whose ``finish()`` at the end.
+before it sends a message again, the last of them also what ``--retry`` begins with;
+``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_PLUGIN`` a module whose ``install()`` is
+called before anything else, and whose ``finish()`` at the end.
 """
 
 from __future__ import annotations
@@ -86,7 +87,10 @@ def run(argv: list[str]) -> int:
         import pysyncml.conversation
 
         if retries:
+            import pysyncml.cli.retry
+
             pysyncml.conversation.RETRIES = tuple(map(float, retries.split(',')))
+            pysyncml.cli.retry.FIRST = pysyncml.conversation.RETRIES[-1]
         if size:
             pysyncml.conversation.MESSAGE_SIZE = int(size)
     sys.argv = ['sync-notes', *argv]

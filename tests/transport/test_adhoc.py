@@ -208,7 +208,7 @@ def test_https_to_a_server_that_speaks_http(server):
 
 
 def test_http_to_a_server_that_speaks_https(secure):
-    with pytest.raises(TransportError, match='without an answer'):
+    with pytest.raises(TransportError, match='Only https is spoken here'):
         post(secure.url.replace('https:', 'http:'))
 
 
