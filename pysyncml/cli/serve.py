@@ -102,7 +102,8 @@ def _application(engine: CommandLineSyncEngine) -> Any:
     def handler(request: Request) -> Response:
         answer = adict()
         adapter.handleRequest(None, request, answer)
-        return Response(answer.body, answer.contentType, answer.status or 200)
+        headers = {'Retry-After': str(answer.retryAfter)} if answer.retryAfter else {}
+        return Response(answer.body, answer.contentType, answer.status or 200, headers)
 
     return application(handler)
 
