@@ -298,7 +298,7 @@ class Adapter(Device):
         self.isBusy: Callable[[], bool] | None = None
         self.waiting = Waiting()
         #: How many clients a server keeps; a tenth of them may be new within an hour.
-        self.maxDevices = 1000
+        self.max_devices = 1000
         self.gate = Gate()
         self._peer = peer
 
@@ -432,7 +432,7 @@ class Adapter(Device):
                 network address of the client: those who fail to log in have to wait, and
                 without it all have to wait for each other.
             response: gets ``contentType``, ``body`` and ``status`` (of HTTP), and
-                ``retryAfter``: seconds for the header of that name, 0 for none.
+                ``retry_after``: seconds for the header of that name, 0 for none.
 
         Returns:
             What was done so far in this session, by URI of our datastores.
@@ -444,7 +444,7 @@ class Adapter(Device):
         address = getattr(request, 'remote', None)
         reply = answer(self, content_type or '', request.body, url, request.headers, address)
         response.contentType, response.body = reply.content_type, reply.body
-        response.status, response.retryAfter = reply.status, reply.retry_after
+        response.status, response.retry_after = reply.status, reply.retry_after
         if session is not None:
             session.update(reply.summary)
         return reply.stats

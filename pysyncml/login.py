@@ -206,7 +206,7 @@ class Doorkeeper:
         other = owner != self.user and owner in self.accounts  # not so if it was renamed
         if other or begun not in (None, self.user):
             raise RemoteProtocolError(
-                'the id of this device is that of another user\'s device: choose another one',
+                "the id of this device is that of another user's device: choose another one",
                 StatusCode.FORBIDDEN,
             )
 

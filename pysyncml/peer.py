@@ -173,6 +173,8 @@ class RemoteAdapter(Peer):
             else the newest that the server knows.
         server_login: the name and the password by which the server has to prove who it is. Few
             servers can; it is the certificate (https) that does it elsewhere.
+        insecure: whether the password itself may be sent where others can listen, if the server
+            asks for it and *auth* does not say it.
 
     Raises:
         UnknownCodec: there is no such *encoding*.
@@ -189,6 +191,7 @@ class RemoteAdapter(Peer):
         encoding: str | None = None,
         version: str | None = None,
         server_login: tuple[str, str] | None = None,
+        insecure: bool = False,
     ) -> None:
         if encoding is not None:
             codec.get(encoding)
@@ -214,6 +217,7 @@ class RemoteAdapter(Peer):
         self.password = password
         self.version = version
         self.server_login = server_login
+        self.insecure = insecure
 
 
 def describe_store(store: Any, stream: TextIO) -> None:

@@ -59,9 +59,9 @@ class Answer:
     body: bytes
     content_type: str = 'text/plain; charset=utf-8'
     status: int = 200
-    retry_after: int = 0  # seconds, 0 if it makes no difference
     stats: dict[str, Stats] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    retry_after: int = 0  # seconds, 0 if it makes no difference
 
 
 def answer(
@@ -230,8 +230,8 @@ class _Server:
         Raises:
             RemoteProtocolError: there are too many already, or too many new ones.
         """
-        most = self.adapter.maxDevices
-        where = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
+        most = self.adapter.max_devices
+        where: dict[str, Any] = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
         since = self.work.now - _NEW_DEVICES_SECONDS
         text, code = '', StatusCode.OK
         if self.work.records.count_devices(**where) >= most:

@@ -87,6 +87,7 @@ LIBRARIES = {
     'cheroot': ('transport.adhoc',),
     'rich': ('cli',),
     'keyring': ('cli',),
+    'cryptography': ('cli',),
     'filelock': ('cli', 'state'),
     'platformdirs': ('cli',),
     'pathspec': ('storage',),

@@ -135,9 +135,14 @@ class CommandLineSyncEngine(HookHost):
         from pysyncml.cli.passwords import http_login
         from pysyncml.transport.http import HTTPTransport
 
-        verify = self.options.caFile or not self.options.insecure
-        username, password = http_login(self.options.httpLogin)
-        return HTTPTransport(verify=verify, username=username, password=password)
+        chosen = self.options
+        username, password = http_login(chosen.httpLogin)
+        return HTTPTransport(
+            verify=chosen.caFile or not chosen.insecure,
+            username=username,
+            password=password,
+            fingerprint=chosen.fingerprint,
+        )
 
     def describe(self, stream: TextIO) -> None:
         """Write the configuration of the program and of all devices, as ``--describe`` does."""
@@ -375,7 +380,9 @@ class CommandLineSyncEngine(HookHost):
         if login is not None:
             from pysyncml.cli.client import join_peer
 
-            join_peer(self.context, adapter, *login, encoding=self.options.encoding)
+            chosen = self.options
+            terms = {'encoding': chosen.encoding, 'insecure': bool(chosen.insecure)}
+            join_peer(self.context, adapter, *login, **terms)
         if adapter.peer is not None:
             self.fire('adapter.create.peer', self.context, adapter, adapter.peer)
         elif not self.readonly:

@@ -25,7 +25,6 @@ from pysyncml.errors import UnknownAuthType, UnknownFormatType
 from pysyncml.protocol.messages import Chal, Cred
 
 
-
 def basic(username: str, password: str) -> Cred:
     """Return basic credentials; both texts travel as UTF-8."""
     token = f'{username}:{password}'.encode()

@@ -125,7 +125,7 @@ class Delays:
 
     def __len__(self) -> int:
         """Return how many entries are kept."""
-        return sum(map(len, (self._addresses, self._names, self._pairs, self._known)))
+        return len(self._addresses) + len(self._names) + len(self._pairs) + len(self._known)
 
 
 def _pause(over: int, first: float, longest: float) -> float:
