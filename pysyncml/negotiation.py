@@ -297,7 +297,7 @@ class Login:
         self._challenges = 0
         if not self.username:
             self.kind = None
-        elif self.kind is None:
+        elif self.kind is None or (self.kind == NAMESPACE_AUTH_BASIC and not self._may_expose):
             self._guessed = True
             self.kind = NAMESPACE_AUTH_BASIC if _is_safe(self.url) else NAMESPACE_AUTH_MD5
 
@@ -369,15 +369,18 @@ class Login:
         Raises:
             PasswordExposed: it may not.
         """
-        if _is_safe(self.url):
-            return
         where = place(self.url)
-        if not self.insecure:
+        if not self._may_expose:
             raise PasswordExposed(
                 f'the server asks for the password itself, which anybody on the way to {where} '
                 'could read: use https, or run again with --insecure if that is all right'
             )
-        log.warning('anybody on the way to %s can read the password: use https', where)
+        if not _is_safe(self.url):
+            log.warning('anybody on the way to %s can read the password: use https', where)
+
+    @property
+    def _may_expose(self) -> bool:
+        return self.insecure or _is_safe(self.url)
 
     def retreat(self) -> bool:
         """Wait to be asked, after a server has choked on a digest; return whether that is new."""

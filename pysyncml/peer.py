@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml import codec
 from pysyncml.codec.grammar import VERSIONS
-from pysyncml.constants import ItemState, Role, SyncType
+from pysyncml.constants import NAMESPACE_AUTH_BASIC, ItemState, Role, SyncType
 from pysyncml.errors import InvalidAdapter
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
@@ -217,7 +217,7 @@ class RemoteAdapter(Peer):
         self.password = password
         self.version = version
         self.server_login = server_login
-        self.insecure = insecure
+        self.insecure = insecure or auth == NAMESPACE_AUTH_BASIC
 
 
 def describe_store(store: Any, stream: TextIO) -> None:

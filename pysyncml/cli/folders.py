@@ -37,7 +37,8 @@ def make_private(folder: str) -> None:
             f'the state folder "{shown}" belongs to another user: run this as that one, '
             'or use a directory of your own'
         )
-    _close(bare, found, 0o700)
+    if _close(bare, found, 0o700):
+        log.warning('others could look into "%s": they cannot any more', shown)
     with contextlib.suppress(OSError), os.scandir(bare) as entries:
         for entry in entries:
             if entry.is_symlink():
@@ -64,13 +65,16 @@ def _refuse_link(path: str, what: str) -> None:
         raise UsageError(f'{what} is a symbolic link: put what it leads to in its place')
 
 
-def _close(path: str, found: os.stat_result, mode: int) -> None:
-    """Take from the others what they may do with the file or the folder at *path*."""
+def _close(path: str, found: os.stat_result, mode: int) -> bool:
+    """Take from the others what they may do with the file or the folder at *path*.
+
+    Returns whether there was something to take.
+    """
     if stat.S_ISDIR(found.st_mode):
         mode = 0o700
     elif not stat.S_ISREG(found.st_mode):
-        return
+        return False
     if not found.st_mode & 0o077 or found.st_uid != os.geteuid():
-        return
+        return False
     os.chmod(path, mode)
-    log.warning('others could get at "%s": that is mended', printable(path))
+    return True
