@@ -432,6 +432,6 @@ def test_a_client_says_that_it_has_to_wait_and_for_how_long(clock):
     for _ in range(5):
         with pytest.raises(pysyncml.InvalidCredentials):
             client.sync(server, transport=LoopbackTransport(server.handle))
-    with pytest.raises(pysyncml.SyncmlError, match='has to wait for 1 second$'):
+    with pytest.raises(pysyncml.SyncmlError, match=r'has to wait for 1 second$'):
         client.sync(server, transport=LoopbackTransport(server.handle))
     assert urls(client) == ['ours']

@@ -8,7 +8,8 @@ child has ended, ``{"id", "code"}`` (negative: the signal). When the input ends,
 killed. ``python forkserver.py --run ARGUMENTS`` is one run in this very process.
 
 ``E2E_RETRIES`` in the environment of a run, such as ``0.01,0.05``, are the seconds a client waits
-before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may have.
+before it sends a message again; ``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_UMASK``
+the umask, octal.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def run(argv: list[str]) -> int:
     from pysyncml.protocol import auth
 
     auth.COST = auth.Cost(4, 8, 1)  # an expensive one would be most of what a run costs
+    if 'E2E_UMASK' in os.environ:
+        os.umask(int(os.environ['E2E_UMASK'], 8))
     retries = os.environ.get('E2E_RETRIES')
     size = os.environ.get('E2E_MESSAGE_SIZE')
     if retries or size:
