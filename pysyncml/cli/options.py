@@ -303,8 +303,8 @@ def _server(add: Callable[..., Any], engine: Any) -> None:
         help='how clients log in: basic, md5 (basic as well) or md5-only; for MD5 a hash of the'
         ' password is stored that is as good as the password (remembered; default basic)',
     )
-    add('--tls', choices=['self-signed'], help=(
-        'serve https with a certificate that is made for it and kept (remembered)'
+    add('--tls', choices=['self-signed'], metavar='KIND', help=(
+        'serve https; self-signed: with a certificate that is made for it and kept (remembered)'
     ))  # fmt: skip
     add('--tls-cert', dest='tlsCert', metavar='FILE', type=_path, help=(
         'serve https with this certificate (PEM, remembered)'
