@@ -9,8 +9,9 @@ from pysyncml.agents.base import Agent
 from pysyncml.busy import Waiting
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
+from pysyncml.gate import Gate
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
-from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
+from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync.object_cache import ObjectCache
@@ -296,6 +297,9 @@ class Adapter(Device):
         #: Asked by a server before it answers a message; if it is, the client is to ask again.
         self.isBusy: Callable[[], bool] | None = None
         self.waiting = Waiting()
+        #: How many clients a server keeps; a tenth of them may be new within an hour.
+        self.max_devices = 1000
+        self.gate = Gate()
         self._peer = peer
 
     def suspend(self) -> None:
@@ -424,8 +428,11 @@ class Adapter(Device):
         Args:
             session: what the program keeps for this client; only written to.
             request: has ``headers`` with ``content-type``, and ``body`` in bytes; and ``url``,
-                unless a client is to send its credentials with every message.
-            response: gets ``contentType``, ``body`` and ``status`` (of HTTP).
+                unless a client is to send its credentials with every message. ``remote`` is the
+                network address of the client: those who fail to log in have to wait, and
+                without it all have to wait for each other.
+            response: gets ``contentType``, ``body`` and ``status`` (of HTTP), and
+                ``retry_after``: seconds for the header of that name, 0 for none.
 
         Returns:
             What was done so far in this session, by URI of our datastores.
@@ -434,9 +441,10 @@ class Adapter(Device):
 
         content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
         url = getattr(request, 'url', None)
-        reply = answer(self, content_type or '', request.body, url, request.headers)
+        address = getattr(request, 'remote', None)
+        reply = answer(self, content_type or '', request.body, url, request.headers, address)
         response.contentType, response.body = reply.content_type, reply.body
-        response.status = reply.status
+        response.status, response.retry_after = reply.status, reply.retry_after
         if session is not None:
             session.update(reply.summary)
         return reply.stats
@@ -465,6 +473,4 @@ class Adapter(Device):
     def dropSessions(self, before: float) -> None:
         """Forget conversations that were left alone since *before* (seconds since 1970)."""
         with self.context.inWork() as work:
-            for record in work.records.find(SessionRecord):
-                if record.updated < before:
-                    work.records.delete(record)
+            work.records.delete_sessions(before)

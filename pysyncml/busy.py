@@ -1,7 +1,8 @@
 """Messages that a busy server has put off (OMA-DS-Protocol 1.2, §5.13).
 
 A server that has no time says so with Status 101 and keeps the message. The client asks for its
-answer with Alert 221, again and again, until there is time.
+answer with Alert 221, again and again, until there is time. Only of those who may come in a message
+is kept: one for each device, and in the name of the user who has sent it.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ class Post:
     url: str | None
     headers: Mapping[str, str]
     came: float = field(default_factory=time.monotonic)  # seconds
+    user: str | None = None  # who has logged in with it
 
 
 class Waiting:
-    """The messages of one server that wait for an answer, one for each session."""
+    """The messages of one server that wait for an answer, one for each device."""
 
     def __init__(self) -> None:
-        self._posts: dict[tuple[str, str], Post] = {}
+        self._posts: dict[str, Post] = {}  # by the id of the device
         self._lock = threading.Lock()
 
     def put(self, post: Post) -> bool:
@@ -52,10 +54,18 @@ class Waiting:
             self._posts[_key(post.message)] = post
             return True
 
-    def take(self, message: Message) -> Post | None:
-        """Return what *message* asks for the answer of, and forget it; ``None`` if nothing."""
+    def find(self, message: Message) -> Post | None:
+        """Return what *message* asks for the answer of; ``None`` if nothing."""
         with self._lock:
-            return self._posts.pop(_key(message), None) if _asks_again(message) else None
+            found = self._posts.get(_key(message)) if _asks_again(message) else None
+        same = found and found.message.header.session_id == message.header.session_id
+        return found if same else None
+
+    def drop(self, post: Post) -> None:
+        """Forget *post*: it has its answer."""
+        with self._lock:
+            if self._posts.get(_key(post.message)) is post:
+                del self._posts[_key(post.message)]
 
 
 def later(message: Message, *, kept: bool) -> Message:
@@ -65,8 +75,8 @@ def later(message: Message, *, kept: bool) -> Message:
     return Message(header=answer.header, commands=answer.commands, final=not kept)
 
 
-def _key(message: Message) -> tuple[str, str]:
-    return message.header.source.uri, message.header.session_id
+def _key(message: Message) -> str:
+    return message.header.source.uri
 
 
 def _asks_again(message: Message) -> bool:

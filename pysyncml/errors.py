@@ -12,7 +12,9 @@
     │  ├─ MissingCredentials
     │  ├─ InvalidCredentials
     │  ├─ UnknownAuthType
-    │  └─ UnknownFormatType
+    │  ├─ UnknownFormatType
+    │  ├─ LoginDelayed          not now: too many have failed
+    │  └─ PasswordExposed       the password would be sent where others can listen
     ├─ CommandError             one command failed, the others go on
     │  ├─ InvalidItem  InvalidContent  InvalidContentType  InvalidName
     │  ├─ ItemExists  ItemTooLarge  ItemBusy  StoreFull
@@ -119,6 +121,20 @@ class UnknownFormatType(AuthError):
     """The encoding of the credentials is not known."""
 
     status = StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+
+
+class LoginDelayed(AuthError):
+    """Too many logins have failed: the next one has to wait for *seconds*."""
+
+    status = StatusCode.RETRY_LATER
+
+    def __init__(self, message: str, seconds: int = 0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class PasswordExposed(AuthError):
+    """The password would have to be sent where others can listen."""
 
 
 # --- one command ------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ it is as good as used as soon as another one was (OMA-SyncML-RepPro 1.1, §4.1 t
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pysyncml.codec.grammar import VERSIONS
@@ -27,19 +28,33 @@ from pysyncml.constants import (
     StatusCode,
 )
 from pysyncml.errors import (
+    AuthError,
     InvalidCredentials,
     MissingCredentials,
     RemoteProtocolError,
     UnknownAuthType,
     system_trouble,
 )
+from pysyncml.gate import Gate
 from pysyncml.protocol import auth
-from pysyncml.protocol.messages import Chal, Header, Item, Location, Message, Meta, Status
+from pysyncml.protocol.messages import (
+    Alert,
+    Chal,
+    Cred,
+    Header,
+    Item,
+    Location,
+    Message,
+    Meta,
+    Status,
+)
 from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord, SessionRecord
 from pysyncml.state.work import UnitOfWork
+from pysyncml.sync.pairing import find_uri
 
 if TYPE_CHECKING:
+    from pysyncml.adapter import Store
     from pysyncml.context import Context
 
 log = logging.getLogger(__name__)
@@ -68,6 +83,8 @@ class Doorkeeper:
         body: the bytes it was sent as.
         url: the address it was sent to, if that is known.
         headers: those of HTTP.
+        gate: what the server remembers of those who knock.
+        address: the network address it came from, if that is known.
     """
 
     def __init__(
@@ -77,9 +94,14 @@ class Doorkeeper:
         body: bytes,
         url: str | None,
         headers: Mapping[str, str],
+        gate: Gate,
+        address: str | None = None,
     ) -> None:
         self.kind = kind
+        self.message = message
         self.header = message.header
+        self.gate = gate
+        self.address = address
         self.body = body
         self.url = url
         self.mac = next((v for k, v in headers.items() if k.lower() == auth.MAC_HEADER), None)
@@ -90,7 +112,57 @@ class Doorkeeper:
         self.user: str | None = None
         #: The kind of the credentials that were accepted, if some were needed.
         self.proof: str | None = None
+        self.accounts: dict[str, str] = {}
+        self.secrets: dict[str, str] = {}
         self._nonces: list[bytes] = []
+        self._checked: dict[tuple[str, str, str | None], bool] = {}
+        self._renewed: tuple[str, str, str] | None = None
+
+    def look(self, context: Context, stores: Mapping[str, Store]) -> None:
+        """Check the passwords in the message. That takes long, so it is done before
+        anything is locked for it; :meth:`admit` remembers what came of it.
+
+        Raises:
+            AuthError: the login has to wait, or nothing is known of its kind.
+        """  # fmt: skip
+        cred = self.header.cred
+        if cred is not None and cred.type in (None, '', NAMESPACE_AUTH_BASIC):
+            with context.work(readonly=True) as work:
+                accounts = work.accounts()
+            name = self.user_of(cred, accounts) if accounts else None
+            if name is not None and auth.is_outdated(accounts[name]):
+                password = (auth.read_basic(cred) or ('', ''))[1]
+                self._renewed = (name, accounts[name], self.gate.renewed(password))
+        for command in self.message.commands:
+            if not isinstance(command, Alert) or command.cred is None:
+                continue
+            for item in command.items:
+                uri = find_uri(item.target_uri or item.source_uri or '', stores)
+                if uri is not None and stores[uri].accounts:
+                    with contextlib.suppress(AuthError):  # the Status of the Alert will say it
+                        self.user_of(command.cred, stores[uri].accounts)
+
+    def user_of(self, cred: Cred, accounts: Mapping[str, str]) -> str | None:
+        """Return the user that basic credentials are of, ``None`` if they are wrong.
+
+        Args:
+            cred: the credentials.
+            accounts: user name to hashed password, at least one.
+
+        Raises:
+            LoginDelayed: they were not looked at: too many have failed.
+            AuthError: they are of another kind.
+        """
+        found = auth.read_basic(cred)
+        if found is None:
+            return None
+        name, password = found
+        key = (name, password, accounts.get(name))
+        if key not in self._checked:
+            self.gate.check(name, self.address)
+            self._checked[key] = self.gate.is_right(name, password, accounts)
+            self.gate.note(name, self.address, good=self._checked[key])
+        return name if self._checked[key] else None
 
     def admit(
         self, work: UnitOfWork, peer: DeviceRecord | None, row: SessionRecord | None
@@ -118,7 +190,26 @@ class Doorkeeper:
             self.user = self._by_address(state.get('user'))
         else:
             self.user = self._by_cred(kinds, peer)
+            if self._renewed is not None and not work.readonly:
+                work.renew_account(*self._renewed)
         return self.user
+
+    def owns(self, peer: DeviceRecord | None, row: SessionRecord | None) -> None:
+        """See to it that a device, and its session, stay with the user they are of.
+
+        Raises:
+            RemoteProtocolError: they are somebody else's.
+        """
+        if self.user is None:
+            return
+        owner = peer.username if peer is not None else None
+        begun = row.state.get('user') if row is not None else None
+        other = owner != self.user and owner in self.accounts  # not so if it was renamed
+        if other or begun not in (None, self.user):
+            raise RemoteProtocolError(
+                "the id of this device is that of another user's device: choose another one",
+                StatusCode.FORBIDDEN,
+            )
 
     def _kinds(self) -> tuple[str, ...]:
         kinds = KINDS[self.kind or ('md5' if self.secrets else 'basic')]
@@ -156,10 +247,9 @@ class Doorkeeper:
         if kind == NAMESPACE_AUTH_MD5:
             name = self.header.source.name or (peer.username if peer else None) or ''
             digest = auth.read_md5(cred) or b''
-            good = [auth.md5_digest(self._secret(name), nonce) for nonce in self._nonces]
-            name = name if self._among(digest, good) and name in self.secrets else None
+            name = name if self._proved(name, digest, auth.md5_digest) else None
         else:
-            name = auth.verify_basic(cred, self.accounts)
+            name = self.user_of(cred, self.accounts)
         if name is None:
             raise InvalidCredentials('wrong credentials')
         self.proof = kind
@@ -169,20 +259,30 @@ class Doorkeeper:
         if self.mac is None:
             raise MissingCredentials('no credentials')
         name, code = auth.read_mac_header(self.mac) or ('', '')
-        good = [auth.mac(self._secret(name), n, self.body).encode() for n in self._nonces]
         told = self.header.source.name
-        known = self._among(code.encode(), good) and name in self.secrets
+
+        def code_of(secret: str, nonce: bytes) -> bytes:
+            return auth.mac(secret, nonce, self.body).encode()
+
+        known = self._proved(name, code.encode('utf-8', 'replace'), code_of)
         if not known or (told is not None and told != name):
             raise InvalidCredentials('wrong credentials')
         self.proof = NAMESPACE_AUTH_MAC
         return name
 
-    def _secret(self, name: str) -> str:
-        return self.secrets.get(name, '')
-
-    @staticmethod
-    def _among(found: bytes, good: list[bytes]) -> bool:
-        return sum(hmac.compare_digest(found, each) for each in good) > 0
+    def _proved(self, name: str, found: bytes, proof: Callable[[str, bytes], bytes]) -> bool:
+        """Whether *found* is what *name* had to show; all that is compared takes as long."""
+        self.gate.check(name, self.address)
+        secret = self.secrets.get(name, '')
+        good = sum(hmac.compare_digest(found, proof(secret, each)) for each in self._nonces)
+        # the first time devices know no nonce: that is no guess at the password
+        first = hmac.compare_digest(found, proof(secret, b''))
+        known = name in self.secrets
+        if known and good:
+            self.gate.note(name, self.address, good=True)
+        elif not (known and first):
+            self.gate.note(name, self.address, good=False)
+        return bool(known and good)
 
     # --- nonces -------------------------------------------------------------------------------
 

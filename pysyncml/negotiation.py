@@ -27,6 +27,7 @@ from pysyncml.errors import (
     CodecError,
     HTTPStatus,
     InvalidCredentials,
+    PasswordExposed,
     RemoteProtocolError,
     UnknownAuthType,
 )
@@ -79,7 +80,7 @@ class Negotiation:
         self._usual = habit or adapter.context.codec
         self.encoding: str = record.encoding or self._usual
         password = getattr(peer, 'password', None)
-        self.login = Login(record, password or '')
+        self.login = Login(record, password or '', insecure=getattr(peer, 'insecure', False))
         self._server_login = getattr(peer, 'server_login', None)
         self._stores = adapter.stores
         self._asked: set[str] = set()  # the datastores that want credentials of their own
@@ -158,7 +159,7 @@ class Negotiation:
         """Go down to an older version, or begin anew where logging in has confused the server."""
         if self._asked_back:
             raise InvalidCredentials(_UNPROVED)
-        if self._agreed:
+        if self._agreed or status.code == StatusCode.RETRY_LATER:
             return
         if status.code in _CHALLENGES:
             if status.code == StatusCode.MISSING_CREDENTIALS:
@@ -214,6 +215,7 @@ class Negotiation:
         for uri, store in self._stores.items():
             login = store.login
             if login is None and uri in self._asked and self.login.username:
+                self.login.expose()
                 login = (self.login.username, self.login.password)
             if login is not None:
                 creds[uri] = auth.basic(*login)
@@ -281,9 +283,11 @@ class Login:
     Args:
         record: what is known of the server.
         password: goes with the name in *record*.
+        insecure: whether it may be sent where others can listen.
     """
 
-    def __init__(self, record: DeviceRecord, password: str) -> None:
+    def __init__(self, record: DeviceRecord, password: str, *, insecure: bool = False) -> None:
+        self.insecure = insecure
         self.username = record.username or ''
         self.password = password
         self.url = record.url or ''
@@ -293,7 +297,7 @@ class Login:
         self._challenges = 0
         if not self.username:
             self.kind = None
-        elif self.kind is None:
+        elif self.kind is None or (self.kind == NAMESPACE_AUTH_BASIC and not self._may_expose):
             self._guessed = True
             self.kind = NAMESPACE_AUTH_BASIC if _is_safe(self.url) else NAMESPACE_AUTH_MD5
 
@@ -348,16 +352,35 @@ class Login:
         nonce = (chal.next_nonce or b'') if kind in _DIGESTS else b''
         if kind == self.kind and (self._fresh or nonce == self.nonce or kind not in _DIGESTS):
             return False
-        if kind == NAMESPACE_AUTH_BASIC and not _is_safe(self.url):
-            log.warning(
-                'anybody on the way to %s can read the password: use https', place(self.url)
-            )
+        if kind == NAMESPACE_AUTH_BASIC:
+            self.expose()
         self._challenges += 1
         self._guessed, self._fresh = False, True
         self.kind, self.nonce = kind, nonce
         session.authenticated = False
         self.arm(session)
         return True
+
+    def expose(self) -> None:
+        """See whether the password itself may be sent, which the server asks for.
+
+        Without encryption whoever sits on the way reads it, and may also be who asks for it.
+
+        Raises:
+            PasswordExposed: it may not.
+        """
+        where = place(self.url)
+        if not self._may_expose:
+            raise PasswordExposed(
+                f'the server asks for the password itself, which anybody on the way to {where} '
+                'could read: use https, or run again with --insecure if that is all right'
+            )
+        if not _is_safe(self.url):
+            log.warning('anybody on the way to %s can read the password: use https', where)
+
+    @property
+    def _may_expose(self) -> bool:
+        return self.insecure or _is_safe(self.url)
 
     def retreat(self) -> bool:
         """Wait to be asked, after a server has choked on a digest; return whether that is new."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml import codec
 from pysyncml.codec.grammar import VERSIONS
-from pysyncml.constants import ItemState, Role, SyncType
+from pysyncml.constants import NAMESPACE_AUTH_BASIC, ItemState, Role, SyncType
 from pysyncml.errors import InvalidAdapter
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
@@ -173,6 +173,8 @@ class RemoteAdapter(Peer):
             else the newest that the server knows.
         server_login: the name and the password by which the server has to prove who it is. Few
             servers can; it is the certificate (https) that does it elsewhere.
+        insecure: whether the password itself may be sent where others can listen, if the server
+            asks for it and *auth* does not say it.
 
     Raises:
         UnknownCodec: there is no such *encoding*.
@@ -189,6 +191,7 @@ class RemoteAdapter(Peer):
         encoding: str | None = None,
         version: str | None = None,
         server_login: tuple[str, str] | None = None,
+        insecure: bool = False,
     ) -> None:
         if encoding is not None:
             codec.get(encoding)
@@ -214,6 +217,7 @@ class RemoteAdapter(Peer):
         self.password = password
         self.version = version
         self.server_login = server_login
+        self.insecure = insecure or auth == NAMESPACE_AUTH_BASIC
 
 
 def describe_store(store: Any, stream: TextIO) -> None:

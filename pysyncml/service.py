@@ -18,6 +18,8 @@ from pysyncml.codec import decode, encode, recognise
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
+    InvalidCredentials,
+    LoginDelayed,
     RemoteProtocolError,
     SyncmlError,
     UnknownAuthType,
@@ -41,6 +43,12 @@ from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which who was told to come back later may do so.
+_RETRY = 30
+
+#: Seconds in which a tenth of the devices that are kept may be new ones.
+_NEW_DEVICES_SECONDS = 3600.0
+
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
 
@@ -54,6 +62,7 @@ class Answer:
     status: int = 200
     stats: dict[str, Stats] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    retry_after: int = 0  # seconds, 0 if it makes no difference
 
 
 def answer(
@@ -62,6 +71,7 @@ def answer(
     body: bytes,
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
+    address: str | None = None,
 ) -> Answer:
     """Answer one message of a client. Nothing passes: every failure has its answer.
 
@@ -75,42 +85,50 @@ def answer(
             one of its own (RespURI), and needs no credentials there. Without, it must send them
             with every message.
         headers: those of HTTP; ``x-syncml-hmac`` and ``x-syncml-client`` matter.
+        address: the network address it came from, if that is known: who fails to log in has to
+            wait, and only there.
     """
     try:
         encoding = recognise(content_type, body).name
         asked = Post(decode(content_type, body), body, url, headers or {})
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
-    post = adapter.waiting.take(asked.message) or asked
-    if adapter.isBusy is not None and adapter.isBusy():
-        content_type, body = encode(later(post.message, kept=adapter.waiting.put(post)), encoding)
-        return Answer(body, content_type)
-    return _answer(adapter, post, asked, encoding)
+    return _answer(adapter, asked, encoding, address)
 
 
-def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
-    """Answer *post* to who has *asked* for that: with itself, or later with another message."""
+def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -> Answer:
+    """Answer *asked*: itself, or the message that was put off and whose answer it asks for."""
+    post = adapter.waiting.find(asked.message) or asked
     message = post.message
-    door = Doorkeeper(adapter.auth, asked.message, asked.body, asked.url, asked.headers)
-    digest = _digest(asked, door.mac)
-    sender = message.header.source.uri
+    door = Doorkeeper(
+        adapter.auth, asked.message, asked.body, asked.url, asked.headers, adapter.gate, address
+    )
+    sender, seconds = message.header.source.uri, 0
     try:
+        check_version(message.header)
+        door.look(adapter.context, adapter.stores)
+        if adapter.isBusy is not None and adapter.isBusy():
+            return _put_off(adapter, post, door, encoding)
         ended: list[Any] = []
         with adapter.context.work() as work:
-            server = _Server(adapter, work, message, encoding, digest, door, ended)
+            server = _Server(adapter, work, post, encoding, _digest(asked, door.mac), door, ended)
             reply = server.answer(post.headers)
+        adapter.waiting.drop(post)
         for peer, stats, how in ended:
             adapter.tellEnd(peer, stats, how)
         return reply
+    except LoginDelayed as error:
+        log.warning('a login from %s was put off: %s', address or sender, error)
+        seconds = error.seconds
+        refused = refusal(asked.message, int(error.status), str(error))
     except AuthError as error:
-        if post is not asked:
-            adapter.waiting.put(post)  # whom it belongs to will still ask for it
-            message = asked.message
         text = str(error) if isinstance(error, UnknownAuthType) else ''
-        refused = refusal(message, int(error.status), text, chal=door.challenge, every=True)
+        code = int(error.status)
+        refused = refusal(asked.message, code, text, chal=door.challenge, every=True)
     except SyncmlError as error:
         log.warning('a message of %s was refused: %s', sender, error)
         refused = refusal(message, int(error.status), str(error))
+        seconds = _RETRY if error.status == StatusCode.RETRY_LATER else 0
     except Exception as error:
         trouble = system_trouble(error)
         line = 'a message of %s could not be answered: %s'
@@ -119,7 +137,17 @@ def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
         refused = refusal(message, StatusCode.COMMAND_FAILED, text)
     door.spend(adapter.context)
     content_type, body = encode(refused, encoding)
-    return Answer(body, content_type)
+    return Answer(body, content_type, retry_after=seconds)
+
+
+def _put_off(adapter: Adapter, post: Post, door: Doorkeeper, encoding: str) -> Answer:
+    """Keep *post* for later, if who has sent it may come in; nothing is written down of it."""
+    with adapter.context.work(readonly=True) as work:
+        server = _Server(adapter, work, post, encoding, '', door, [])
+        user = server.admit(*server.known())
+    kept = adapter.waiting.put(replace(post, user=user))
+    content_type, body = encode(later(door.message, kept=kept), encoding)
+    return Answer(body, content_type, retry_after=0 if kept else _RETRY)
 
 
 def _digest(post: Post, mac: str | None) -> str:
@@ -137,7 +165,7 @@ class _Server:
         self,
         adapter: Adapter,
         work: UnitOfWork,
-        message: Message,
+        post: Post,
         encoding: str,
         digest: str,
         door: Doorkeeper,
@@ -145,30 +173,19 @@ class _Server:
     ) -> None:
         self.adapter = adapter
         self.work = work
-        self.message = message
-        self.header = message.header
+        self.post = post
+        self.message = post.message
+        self.header = post.message.header
         self.encoding = encoding
         self.digest = digest
         self.door = door
         self.ended = ended
 
     def answer(self, headers: Mapping[str, str]) -> Answer:
-        header = self.header
-        check_version(header)
-        peer = self.work.records.first(
-            DeviceRecord,
-            owner=self.adapter.context.owner,
-            role=Role.CLIENT.value,
-            dev_id=header.source.uri,
-        )
-        row = None
-        if peer is not None:
-            row = self.work.records.first(SessionRecord, device_id=peer.id)
-        mine = row is not None and row.session_id == header.session_id
-        if row is not None and mine and row.request == self.digest and row.answer is not None:
+        peer, row = self.known()
+        if row is not None and row.answer is not None and self._comes_again(row):
             return Answer(row.answer, row.content_type or '')
-        goes_on = mine and header.msg_id != '1'
-        user = self.door.admit(self.work, peer, row if goes_on else None)
+        user = self.admit(peer, row)
         if peer is None:
             peer = self._new_peer(headers)
         session, row = self._session(peer, row)
@@ -177,7 +194,58 @@ class _Server:
         self.door.note(self.work, peer, session)
         return self._reply(peer, session, row, user)
 
+    def admit(self, peer: DeviceRecord | None, row: SessionRecord | None) -> str | None:
+        """Return the user that the message is of, ``None`` where everybody may come in.
+
+        Raises:
+            AuthError: nobody's.
+            RemoteProtocolError: of one to whom this device does not belong.
+        """
+        goes_on = self._is_mine(row) and self.header.msg_id != '1'
+        begun = row if goes_on else None
+        user = self.door.admit(self.work, peer, begun)
+        if self.door.message is not self.message and self.post.user != user:
+            raise InvalidCredentials('the message that was put off is of another user')
+        self.door.owns(peer, begun)
+        return user
+
+    def known(self) -> tuple[DeviceRecord | None, SessionRecord | None]:
+        """Return the device that the message is from, and its session."""
+        peer = self.work.records.first(
+            DeviceRecord,
+            owner=self.adapter.context.owner,
+            role=Role.CLIENT.value,
+            dev_id=self.header.source.uri,
+        )
+        if peer is None:
+            return None, None
+        return peer, self.work.records.first(SessionRecord, device_id=peer.id)
+
+    def _is_mine(self, row: SessionRecord | None) -> bool:
+        return row is not None and row.session_id == self.header.session_id
+
+    def _comes_again(self, row: SessionRecord) -> bool:
+        return self._is_mine(row) and hmac.compare_digest(row.request or '', self.digest)
+
     def _new_peer(self, headers: Mapping[str, str]) -> DeviceRecord:
+        """Return the device, which is met for the first time.
+
+        Raises:
+            RemoteProtocolError: there are too many already, or too many new ones.
+        """
+        most = self.adapter.max_devices
+        where: dict[str, Any] = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
+        since = self.work.now - _NEW_DEVICES_SECONDS
+        text, code = '', StatusCode.OK
+        if self.work.records.count_devices(**where) >= most:
+            text = f'this server knows {most} devices already, and takes no new ones'
+            code = StatusCode.FORBIDDEN
+        elif self.work.records.count_devices(since, **where) >= max(most // 10, 1):
+            text = 'too many new devices within an hour: try again later'
+            code = StatusCode.RETRY_LATER
+        if text:
+            self.door.proof = None  # of what is refused nothing is remembered
+            raise RemoteProtocolError(text, code)
         device = introduction(headers)
         return self.work.records.save(
             DeviceRecord(
@@ -267,6 +335,7 @@ class _Server:
             may_delete=self.adapter.mayDelete,
             max_obj_size=self.adapter.maxObjSize,
             objects=self.adapter.objects,
+            user_of=self.door.user_of,
         )
         over = session.concluded
         message: Message | None

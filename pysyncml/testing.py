@@ -101,7 +101,12 @@ class TestDevice:
     def handle(self, request: Request) -> Response:
         """Answer a message, as a server."""
         reply = answer(
-            self.adapter, request.content_type, request.body, request.url, request.headers
+            self.adapter,
+            request.content_type,
+            request.body,
+            request.url,
+            request.headers,
+            request.remote,
         )
         return Response(reply.body, reply.content_type, reply.status)
 

@@ -32,7 +32,7 @@ def run(engine: CommandLineSyncEngine) -> int:
     """Synchronise once; return the exit code."""
     notification = alert.read(engine)
     login = _Login(engine)
-    if engine.options.insecure:
+    if engine.options.insecure and not engine.options.fingerprint:
         log.warning('--insecure: anybody on the way could pose as %s', printable(login.url))
     with engine.lock('client'):
         again = retry.Retry(engine)
@@ -188,10 +188,11 @@ def join_peer(
     password: str | None,
     *,
     encoding: str | None = None,
+    insecure: bool = False,
 ) -> None:
     """Make the server at *url* the peer of *adapter*, be it known from before or new."""
     adapter.peer = context.RemoteAdapter(
-        url=url, username=username, password=password, encoding=encoding
+        url=url, username=username, password=password, encoding=encoding, insecure=insecure
     )
 
 

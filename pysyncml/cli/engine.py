@@ -135,11 +135,16 @@ class CommandLineSyncEngine(HookHost):
         from pysyncml.cli.passwords import http_login
         from pysyncml.transport.http import HTTPTransport
 
-        verify = self.options.caFile or not self.options.insecure
-        username, password = http_login(self.options.httpLogin)
-        transport = HTTPTransport(verify=verify, username=username, password=password)
-        if self.options.timeout:
-            transport.limit(float(self.options.timeout))
+        chosen = self.options
+        username, password = http_login(chosen.httpLogin)
+        transport = HTTPTransport(
+            verify=chosen.caFile or not chosen.insecure,
+            username=username,
+            password=password,
+            fingerprint=chosen.fingerprint,
+        )
+        if chosen.timeout:
+            transport.limit(float(chosen.timeout))
         return transport
 
     def describe(self, stream: TextIO) -> None:
@@ -378,7 +383,9 @@ class CommandLineSyncEngine(HookHost):
         if login is not None:
             from pysyncml.cli.client import join_peer
 
-            join_peer(self.context, adapter, *login, encoding=self.options.encoding)
+            chosen = self.options
+            terms = {'encoding': chosen.encoding, 'insecure': bool(chosen.insecure)}
+            join_peer(self.context, adapter, *login, **terms)
         if adapter.peer is not None:
             self.fire('adapter.create.peer', self.context, adapter, adapter.peer)
         elif not self.readonly:

@@ -21,7 +21,7 @@ def locked(folder: str, role: str, what: str) -> Iterator[None]:
     """
     import filelock
 
-    lock = filelock.FileLock(os.path.join(folder, f'{role}.lock'), timeout=0)
+    lock = filelock.FileLock(os.path.join(folder, f'{role}.lock'), timeout=0, mode=0o600)
     holder = os.path.join(folder, f'{role}.pid')
     try:
         lock.acquire()
@@ -32,7 +32,9 @@ def locked(folder: str, role: str, what: str) -> Iterator[None]:
             'wait until it has finished, or stop it'
         ) from None
     try:
-        with open(holder, 'w', encoding='ascii') as stream:
+        # it says who works here, which is nobody else's business
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with open(os.open(holder, flags, 0o600), 'w', encoding='ascii') as stream:
             stream.write(f'{os.getpid()}\n')
         yield
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -23,6 +25,16 @@ _MARKS = {
 _LIBRARIES = ('sqlalchemy', 'urllib3', 'requests', 'cheroot', 'filelock', 'keyring', 'asyncio')
 
 
+# libraries that would write down what is in the database, or the secret addresses of sessions
+_SQL = 'sqlalchemy'
+_SECRETS = re.compile(r'(?P<before>(?:\bPOST |url: )[^\s?;"]*[?;]|[?&;]session=)[^\s"\']*')
+
+
+def without_secrets(text: str) -> str:
+    """Return *text* without what makes the address of a session its own."""
+    return _SECRETS.sub(r'\g<before>…', text)
+
+
 class LogFormatter(logging.Formatter):
     """Write a mark and the level before every line, several lines of one message included.
 
@@ -40,7 +52,7 @@ class LogFormatter(logging.Formatter):
         name = f'|{record.name}' if self.logger else ''
         stamp = self.formatTime(record, '%Y-%m-%d %H:%M:%S') + ' ' if self.stamp else ''
         prefix = f'{stamp}{mark} {record.levelname}{name}: '
-        lines = super().format(record).splitlines() or ['']
+        lines = without_secrets(super().format(record)).splitlines() or ['']
         return '\n'.join(prefix + line for line in lines)
 
 
@@ -75,14 +87,19 @@ def set_up_logging(options: Any, stream: TextIO | None = None) -> Showing:
     for handler in handlers:
         root.addHandler(handler)
     for name in _LIBRARIES:
-        # what urllib3 warns of, we say ourselves, in one line
-        quiet = logging.ERROR if name == 'urllib3' else logging.WARNING
-        logging.getLogger(name).setLevel(logging.NOTSET if verbose >= 4 else quiet)
+        if verbose >= 4:
+            # of the database: what is done, not each row that is read
+            level = logging.INFO if name == _SQL else logging.NOTSET
+        else:
+            # what urllib3 warns of, we say ourselves, in one line
+            level = logging.ERROR if name == 'urllib3' else logging.WARNING
+        logging.getLogger(name).setLevel(level)
     return Showing(tuple(handlers), before)
 
 
 def _file(path: str, level: int) -> logging.Handler:
     try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     except OSError as error:
         raise UsageError(f'cannot write the log file "{path}": {error.strerror}') from error

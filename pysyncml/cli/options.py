@@ -35,10 +35,14 @@ POLICIES = {policy.name.lower().replace('_', '-'): policy for policy in sorted(
 AUTH = ('basic', 'md5', 'md5-only')
 
 # remembered whenever they are said; those of one server only as long as it is the same server
-_SHARED = ('devid', 'name', 'policy', 'listen', 'tlsCert', 'tlsKey', 'auth')
-_CLIENT = ('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure',
-           'timeout')  # fmt: skip
-
+_SHARED = (
+    *('devid', 'name', 'policy', 'listen', 'tls', 'tlsCert', 'tlsKey', 'auth'),
+    *('maxDevices', 'trustedProxy'),
+)
+_CLIENT = (
+    *('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure'),
+    *('fingerprint', 'timeout'),
+)
 
 _UNITS = {'s': 1.0, 'm': 60.0, 'h': 3600.0}
 
@@ -120,6 +124,30 @@ def read_patience(text: str) -> Patience:
 def _seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 86400):
         raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds (0 to 86400)')
+    return int(text)
+
+
+def _fingerprint(text: str) -> str:
+    from pysyncml.transport.fingerprints import read
+
+    try:
+        return read(text) if text.strip() else ''
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _proxy(text: str) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address(text)) if text else ''
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no network address') from None
+
+
+def _most(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of devices')
     return int(text)
 
 
@@ -273,11 +301,16 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
         type=_path,
         help='trust the server certificates that FILE vouches for (remembered; "" takes it back)',
     )
+    add('--fingerprint', metavar='SHA256', type=_fingerprint, help=(
+        'trust the server with this certificate, and no other; a server shows its fingerprint when'
+        ' it starts (remembered; "" takes it back)'
+    ))  # fmt: skip
     add(
         '--insecure',
         action=argparse.BooleanOptionalAction,
         default=False,
-        help='do not check the certificate of the server (remembered)',
+        help='do not check the certificate of the server, and send the password without'
+        ' encryption if it asks for that (remembered)',
     )
 
     add('--retry', metavar='TIMES|DURATION', type=read_patience, help=(
@@ -312,11 +345,21 @@ def _server(add: Callable[..., Any], engine: Any) -> None:
         help='how clients log in: basic, md5 (basic as well) or md5-only; for MD5 a hash of the'
         ' password is stored that is as good as the password (remembered; default basic)',
     )
+    add('--tls', choices=['self-signed'], metavar='KIND', help=(
+        'serve https; self-signed: with a certificate that is made for it and kept (remembered)'
+    ))  # fmt: skip
     add('--tls-cert', dest='tlsCert', metavar='FILE', type=_path, help=(
         'serve https with this certificate (PEM, remembered)'
     ))  # fmt: skip
     add('--tls-key', dest='tlsKey', metavar='FILE', type=_path, help='the key of the certificate')
     add('--no-tls', dest='noTLS', action='store_true', help='serve http again')
+    add('--max-devices', dest='maxDevices', metavar='N', type=_most, default=1000, help=(
+        'how many devices the server keeps; a tenth of them may be new within an hour'
+        ' (remembered; default 1000)'
+    ))  # fmt: skip
+    add('--trusted-proxy', dest='trustedProxy', metavar='ADDRESS', type=_proxy, help=(
+        'believe the proxy at this address whom it forwards (remembered; "" takes it back)'
+    ))  # fmt: skip
 
 
 def _take_backs(parser: argparse.ArgumentParser) -> None:
@@ -363,6 +406,10 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
         fail('--server and --remote do not go together: run one command for each role')
     if wants_server or 'remote' in said:
         options.server = wants_server
+    if options.noUsername and 'auth' in said and options.auth != 'basic':
+        fail(f'--auth {options.auth} needs --username')
+    if not options.server and options.fingerprint and (options.remote or '').startswith('http:'):
+        fail('--fingerprint is about certificates, so it needs a server at https://')
     if options.noUsername and 'username' in said:
         fail('--username and --no-username do not go together')
     if options.server and 'mode' in said:
@@ -377,12 +424,17 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
     if sum(map(bool, (*lone, getattr(options, 'restore', None)))) > 1:
         fail('--describe, --local, --trash and --restore are for one run each')
     _login(options, said, saved)
-    if options.noTLS:
+    if {'tls', 'tlsCert'} <= said:
+        fail('--tls self-signed and --tls-cert do not go together')
+    if options.noTLS or 'tls' in said:
         options.tlsCert = options.tlsKey = None
+    if options.noTLS or ('tlsCert' in said and options.tlsCert):
+        options.tls = None
     if options.server and options.tlsKey and not options.tlsCert:
         fail('--tls-key needs --tls-cert')
     files = ('caFile', 'passwordFile', 'httpLogin', 'tlsCert', 'tlsKey')
-    for name in ('name', 'remoteUri', 'username', 'timeout', *files):
+    single = ('name', 'remoteUri', 'username', 'fingerprint', 'timeout', 'trustedProxy')
+    for name in (*single, *files):
         setattr(options, name, getattr(options, name) or None)  # "" takes it back
 
 
@@ -437,8 +489,8 @@ def remembered(options: Any, said: frozenset[str], saved: dict[str, Any]) -> dic
     result.update((name, getattr(options, name)) for name in _SHARED if name in said)
     result['devid'] = options.devid
     result['server'] = bool(options.server)
-    if options.noTLS:
-        result.update(tlsCert=None, tlsKey=None)
+    if options.noTLS or {'tls', 'tlsCert'} & said:
+        result.update((name, getattr(options, name)) for name in ('tls', 'tlsCert', 'tlsKey'))
     if not options.server:
         result.update((name, getattr(options, name)) for name in _CLIENT)
     return result

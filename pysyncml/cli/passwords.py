@@ -8,6 +8,7 @@ folder), a prompt on a terminal. Never a traceback because there is no terminal.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import logging
 import os
@@ -44,6 +45,23 @@ def ask(prompt: str, *, secret: bool = False) -> str:
         raise UsageError('no answer: the input has ended') from None
 
 
+def ask_new(whose: str) -> str:
+    """Return a new password, which is asked for twice.
+
+    Raises:
+        UsageError: the input has ended, or the two were never the same.
+    """
+    for _ in range(3):
+        password = ask(f'Password for {whose}: ', secret=True)
+        if not password:
+            print('A password cannot be empty.', file=sys.stderr)
+        elif hmac.compare_digest(password.encode(), ask('The same again: ', secret=True).encode()):
+            return password
+        else:
+            print('These were not the same.', file=sys.stderr)
+    raise UsageError('no password was set')
+
+
 def confirm(question: str) -> bool:
     """Return whether the answer to *question* is yes; anything else is no."""
     return ask(f'{question} [y/N] ').strip().lower() in ('y', 'yes')
@@ -72,24 +90,24 @@ def http_login(path: str | None) -> tuple[str | None, str | None]:
     """
     if not path:
         return None, None
-    username, colon, password = _from_file(path).partition(':')
+    username, colon, password = _from_file(path, 'file for --http-login').partition(':')
     if not colon or not username:
         raise UsageError(f'the first line of "{path}" is not NAME:PASSWORD')
     return username, password
 
 
-def _from_file(path: str) -> str:
+def _from_file(path: str, what: str = 'password file') -> str:
     try:
         with open(path, encoding='utf-8') as stream:
             if os.name == 'posix' and os.fstat(stream.fileno()).st_mode & 0o077:
-                log.warning('others can read the password file %s: chmod 600 it', path)
+                log.warning('others can read the %s %s: chmod 600 it', what, path)
             password = stream.readline().rstrip('\r\n')
     except UnicodeDecodeError:
-        raise UsageError(f'the password file "{path}" is not UTF-8 text') from None
+        raise UsageError(f'the {what} "{path}" is not UTF-8 text') from None
     except OSError as error:
-        raise UsageError(f'cannot read the password file "{path}": {error.strerror}') from error
+        raise UsageError(f'cannot read the {what} "{path}": {error.strerror}') from error
     if not password:
-        raise UsageError(f'the first line of the password file "{path}" is empty')
+        raise UsageError(f'the first line of the {what} "{path}" is empty')
     return password
 
 
@@ -119,7 +137,7 @@ class PasswordStore:
 
     def set(self, url: str, username: str, password: str) -> None:
         """Keep *password* for *username* at *url*."""
-        if self.get(url, username) == password:
+        if hmac.compare_digest((self.get(url, username) or '').encode(), password.encode()):
             return
         ring = self._keyring()
         if ring is not None:

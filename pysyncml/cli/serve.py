@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -98,26 +99,35 @@ def _application(engine: CommandLineSyncEngine) -> Any:
     adapter.onEnd = _Sessions(engine)
     adapter.auth = engine.options.auth
     adapter.mayDelete = lambda count, total: engine.options.allowDeletions
+    adapter.max_devices = engine.options.maxDevices
 
     def handler(request: Request) -> Response:
         answer = adict()
         adapter.handleRequest(None, request, answer)
-        return Response(answer.body, answer.contentType, answer.status or 200)
+        headers = {'Retry-After': str(answer.retry_after)} if answer.retry_after else {}
+        return Response(answer.body, answer.contentType, answer.status or 200, headers)
 
-    return application(handler)
+    proxy = engine.options.trustedProxy
+    return application(handler, trusted_proxies=[proxy] if proxy else ())
 
 
 def _server(engine: CommandLineSyncEngine, host: str) -> Any:
+    from pysyncml.cli import certificates
     from pysyncml.transport.wsgi import AdHocServer
 
     chosen = engine.options
-    return AdHocServer(
-        _application(engine),
-        host,
-        read_address(chosen.listen).port,
-        tls_cert=chosen.tlsCert,
-        tls_key=chosen.tlsKey,
-    )
+    cert, key = chosen.tlsCert, chosen.tlsKey
+    if chosen.tls == 'self-signed':
+        names = [host] if host and not _is_anywhere(host) else [socket.gethostname()]
+        cert, key = certificates.self_signed(str(engine.dataDir), names), None
+    if cert is not None:
+        certificates.warn_of_readers(key or cert)
+    port = read_address(chosen.listen).port
+    return AdHocServer(_application(engine), host, port, tls_cert=cert, tls_key=key)
+
+
+def _is_anywhere(host: str) -> bool:
+    return host in ('0.0.0.0', '::')
 
 
 # --- who may come in ----------------------------------------------------------------------------
@@ -166,7 +176,7 @@ def _asked(engine: CommandLineSyncEngine, username: str) -> str:
             f'the password for --username {printable(username)} is missing: give '
             f'--password-file FILE, or set {passwords.variable(engine.appLabel)}'
         )
-    return passwords.ask('SyncML remote password: ', secret=True)
+    return passwords.ask_new(f'{printable(username)}, who may come in to {engine.place}')
 
 
 def _host(engine: CommandLineSyncEngine, account: str | None) -> str:
@@ -205,10 +215,15 @@ def _announce(engine: CommandLineSyncEngine, server: Any, account: str | None) -
         lines.append(
             'Only this machine can connect; with --username NAME others can, after a password.'
         )
-    elif engine.options.tlsCert is None and not _is_loopback(server.host):
-        lines.append('Passwords and data travel unencrypted; --tls-cert and --tls-key change that.')
+    elif not server.tls and not _is_loopback(server.host):
+        lines.append('Passwords and data travel unencrypted; --tls self-signed changes that.')
+    fields = {'event': 'start', 'urls': list(server.urls)}
+    if server.fingerprint is not None:
+        lines.append('The SHA-256 fingerprint of the certificate, for --fingerprint at clients:')
+        lines.append(f'  {server.fingerprint}')
+        fields['fingerprint'] = server.fingerprint
     lines.append('Ctrl-C stops it.')
-    _say(engine, '\n'.join(lines), {'event': 'start', 'urls': list(server.urls)})
+    _say(engine, '\n'.join(lines), fields)
     log.info('%s', lines[0])
 
 

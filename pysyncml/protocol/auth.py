@@ -1,7 +1,7 @@
 """Credentials and challenges as pure functions (OMA-DS-DataSyncRep 1.2, Cred and Chal).
 
 ``syncml:auth-basic`` is ``b64(user ":" password)``. A server keeps :func:`hash_password`, a salted
-scrypt hash, and compares in constant time.
+scrypt hash, and compares in constant time (:func:`check_password`).
 
 ``syncml:auth-md5`` is ``b64(H(b64(H(user ":" password)) ":" nonce))``, where H is MD5 and the nonce
 is what the other side has sent, decoded; ``syncml:auth-MAC`` does much the same with the bytes of
@@ -17,13 +17,12 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from pysyncml.constants import NAMESPACE_AUTH_BASIC, NAMESPACE_AUTH_MAC, NAMESPACE_AUTH_MD5
 from pysyncml.errors import UnknownAuthType, UnknownFormatType
 from pysyncml.protocol.messages import Chal, Cred
-
-_SCRYPT = {'n': 2**14, 'r': 8, 'p': 1}
 
 
 def basic(username: str, password: str) -> Cred:
@@ -56,21 +55,6 @@ def read_basic(cred: Cred) -> tuple[str, str] | None:
         return None
     name, colon, password = text.partition(':')
     return (name, password) if colon else None
-
-
-def verify_basic(cred: Cred, accounts: Mapping[str, str]) -> str | None:
-    """Return the user that basic credentials are of, ``None`` if they are wrong.
-
-    *accounts* are names with hashed passwords, at least one. An unknown user costs as much time
-    as a wrong password.
-
-    Raises:
-        UnknownAuthType: the credentials are of another kind.
-        UnknownFormatType: they are written in an encoding nobody knows.
-    """
-    name, password = read_basic(cred) or ('', '')
-    hashed = accounts.get(name) or next(iter(accounts.values()))
-    return name if check_password(password, hashed) and name in accounts else None
 
 
 # --- digests ------------------------------------------------------------------------------------
@@ -181,22 +165,76 @@ def _b64(data: bytes) -> str:
 # --- what a server keeps ------------------------------------------------------------------------
 
 
+class Cost(NamedTuple):
+    """What one scrypt hash costs: 128 * r * 2**log_n bytes, p times over (RFC 7914, §2)."""
+
+    log_n: int
+    r: int
+    p: int
+
+
+#: What new hashes cost: 32 MiB, three times over. It is one of the choices of equal strength of
+#: OWASP's Password Storage Cheat Sheet, and one that a small server can pay for twice at once.
+COST = Cost(15, 8, 3)
+#: What hashes cost that do not say it, which were made before it was written down.
+_FIRST_COST = Cost(14, 8, 1)
+#: More than this nobody has ever asked for: a damaged hash must not cost gigabytes.
+_HIGHEST = Cost(18, 16, 16)
+
+
 def hash_password(password: str) -> str:
-    """Return a salted hash of *password* that only :func:`check_password` can use."""
+    """Return a salted hash of *password* that only :func:`check_password` can use.
+
+    It says what it costs: ``scrypt$log2(N),r,p$salt$hash``, the last two in hexadecimal.
+    """
     salt = os.urandom(16)
-    return f'scrypt${salt.hex()}${_scrypt(password, salt).hex()}'
+    cost = ','.join(map(str, COST))
+    return f'scrypt${cost}${salt.hex()}${_scrypt(password, salt, COST).hex()}'
 
 
 def check_password(password: str, hashed: str) -> bool:
     """Return whether *password* is the one that was hashed, in constant time."""
     try:
-        kind, salt, digest = hashed.split('$')
-        expected = bytes.fromhex(digest)
-        found = _scrypt(password, bytes.fromhex(salt))
+        cost, salt, digest = _read_hash(hashed)
+        found = _scrypt(password, salt, cost)
     except ValueError:
         return False
-    return kind == 'scrypt' and hmac.compare_digest(found, expected)
+    return hmac.compare_digest(found, digest)
 
 
-def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, **_SCRYPT)
+def is_outdated(hashed: str) -> bool:
+    """Return whether *hashed* costs something else than a new hash would."""
+    try:
+        return _read_hash(hashed)[0] != COST
+    except ValueError:
+        return True
+
+
+def stand_in(name: str, hashes: Iterable[str]) -> str:
+    """Return the hash that is checked for a user who does not exist, so that it takes as long.
+
+    Of hashes that do not all cost the same, it is always the same one for a name.
+    """
+    known = sorted(hashes)
+    key = ''.join(known).encode()
+    number = hmac.new(key, name.encode('utf-8', 'surrogatepass'), 'sha256').digest()
+    return known[int.from_bytes(number, 'big') % len(known)]
+
+
+def _read_hash(hashed: str) -> tuple[Cost, bytes, bytes]:
+    kind, *costs, salt, digest = hashed.split('$')
+    if kind != 'scrypt' or len(costs) > 1:
+        raise ValueError('this is no hash of a password')
+    cost = _FIRST_COST
+    if costs:
+        log_n, r, p = map(int, costs[0].split(','))
+        cost = Cost(log_n, r, p)
+    if not all(1 <= value <= highest for value, highest in zip(cost, _HIGHEST, strict=True)):
+        raise ValueError('this hash costs too much')
+    return cost, bytes.fromhex(salt), bytes.fromhex(digest)
+
+
+def _scrypt(password: str, salt: bytes, cost: Cost) -> bytes:
+    n, r, p = 2**cost.log_n, cost.r, cost.p
+    secret = password.encode('utf-8', 'surrogatepass')
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + 2**20)

@@ -12,7 +12,7 @@ message may have needed to carry them; see :class:`Item`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pysyncml.protocol.devinf import DevInf
@@ -76,7 +76,7 @@ class Location:
 class Cred:
     """Credentials as sent: the kind, and the data still encoded (it says how)."""
 
-    data: str
+    data: str = field(repr=False)  # nothing that is written down may show it
     type: str | None = None
     format: str | None = None
 
@@ -87,7 +87,7 @@ class Chal:
 
     type: str
     format: str | None = 'b64'
-    next_nonce: bytes | None = None
+    next_nonce: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

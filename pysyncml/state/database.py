@@ -81,7 +81,7 @@ class Database:
         from filelock import FileLock, Timeout
 
         with self._turn:
-            lock = FileLock(self._lock_path, timeout=_LOCK_SECONDS, poll_interval=0.02)
+            lock = FileLock(self._lock_path, timeout=_LOCK_SECONDS, poll_interval=0.02, mode=0o600)
             try:
                 lock.acquire()
             except Timeout:
@@ -163,7 +163,8 @@ def _engine_of(bind: str | Engine | Connection) -> Engine:
         return bind.engine
     if isinstance(bind, Engine):
         return bind
-    engine = sqlalchemy.create_engine(bind)
+    # neither the log nor the text of an error is the place for hashes, nonces and notes
+    engine = sqlalchemy.create_engine(bind, hide_parameters=True)
     if engine.dialect.name == 'sqlite':
         event.listen(engine, 'connect', _set_up_sqlite)
         event.listen(engine, 'begin', _begin_sqlite)
@@ -204,6 +205,7 @@ def _really_begin(connection: Connection) -> None:
 
 def _copy_sqlite(path: str, target: str) -> None:
     """Copy a database as it stands, with what is still in its write-ahead log."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite would let others read it
     with (
         contextlib.closing(sqlite3.connect(path)) as source,
         contextlib.closing(sqlite3.connect(target)) as copy,

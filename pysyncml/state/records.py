@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, func, select
 
 from pysyncml.state.tables import Tables
 
@@ -43,8 +43,8 @@ class DeviceRecord(Record):
     max_guid_size: int | None = None  # bytes
     encoding: str | None = None
     version: str | None = None
-    our_nonce: str | None = None  # base64
-    peer_nonce: str | None = None  # base64
+    our_nonce: str | None = field(default=None, repr=False)  # base64
+    peer_nonce: str | None = field(default=None, repr=False)  # base64
 
 
 @dataclass(kw_only=True)
@@ -83,9 +83,9 @@ class SessionRecord(Record):
     TABLE = 'session'
     device_id: int = 0
     session_id: str = ''
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict, repr=False)
     request: str | None = None
-    answer: bytes | None = None
+    answer: bytes | None = field(default=None, repr=False)
     content_type: str | None = None
     updated: float = 0.0
 
@@ -110,6 +110,27 @@ class Records:
     def first(self, kind: type[R], **where: Any) -> R | None:
         """Return the oldest record of *kind* whose columns equal *where*, if there is one."""
         return next(iter(self.find(kind, **where)), None)
+
+    def count_devices(self, since: float | None = None, **where: Any) -> int:
+        """Return how many devices there are whose columns equal *where*.
+
+        With *since* only those that were met after that (seconds since 1970).
+        """
+        table = self._tables.device
+        asked = [table.c[name].is_(None) if value is None else table.c[name] == value
+                 for name, value in where.items()]  # fmt: skip
+        if since is not None:
+            asked.append(table.c.created > since)
+        query = select(func.count()).select_from(table).where(*asked)
+        return int(self._connection.execute(query).scalar_one())
+
+    def delete_sessions(self, before: float) -> None:
+        """Delete the conversations that were left alone since *before* (seconds since 1970).
+
+        They are not loaded for that: each holds a whole answer.
+        """
+        table = self._tables.session
+        self._connection.execute(table.delete().where(table.c.updated < before))
 
     def save(self, record: R) -> R:
         """Insert or update *record*; return it with its id."""

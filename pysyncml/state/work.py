@@ -267,6 +267,12 @@ class UnitOfWork:
         rows = self.connection.execute(query.where(account.c.md5_secret.is_not(None)))
         return {row.username: row.md5_secret for row in rows}
 
+    def renew_account(self, username: str, before: str, hashed: str) -> None:
+        """Store another hash of a user's password, unless it is not *before* any more."""
+        account = self.tables.account
+        mine = (account.c.username == username, account.c.password_hash == before)
+        self.connection.execute(account.update().where(*mine).values(password_hash=hashed))
+
     def set_accounts(
         self, accounts: dict[str, str], md5_secrets: dict[str, str] | None = None
     ) -> None:

@@ -152,7 +152,7 @@ class DirectoryStorage(Storage[os.stat_result]):
         """Return the time by the file system's own clock, in ns since 1970."""
         self.make_state()
         path = self.state.path('clock')
-        with open(path, 'ab'):
+        with open(path, 'ab', opener=lambda name, flags: os.open(name, flags, 0o600)):
             os.utime(path)
             stat = os.lstat(path)
         return stat.st_mtime_ns if os.name == 'nt' else min(stat.st_mtime_ns, stat.st_ctime_ns)

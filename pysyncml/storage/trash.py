@@ -7,6 +7,7 @@ people find it with their own tools too.
 from __future__ import annotations
 
 import calendar
+import contextlib
 import os
 import re
 import shutil
@@ -76,6 +77,8 @@ class Slot:
     def _new_base(self) -> str:
         moment = time.strftime(_TIME, time.gmtime(self._clock()))
         number = 0
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._state.path('trash'), 0o700)
         while True:
             number += 1
             base = f'trash/{moment}-{number}'

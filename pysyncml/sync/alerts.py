@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import AuthError, CommandError, FeatureNotSupported
+from pysyncml.errors import AuthError, CommandError, FeatureNotSupported, LoginDelayed
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Item
 from pysyncml.protocol.stages import Stage
@@ -43,7 +43,7 @@ def _alert(command: Alert, item: Item, parties: Parties) -> Reply:
     else:
         refusal = _admission(parties, command, item)
         if refusal is not None:
-            chal = auth.basic_challenge()
+            chal = None if refusal == StatusCode.RETRY_LATER else auth.basic_challenge()
             return Reply(command, refusal, (), item.target_uri, item.source_uri, chal=chal)
         code, text = _try_to_open(parties, kind, item)
     anchor = item.meta.anchor if item.meta else None
@@ -60,7 +60,9 @@ def _admission(parties: Parties, command: Alert, item: Item) -> StatusCode | Non
     if command.cred is None:
         return StatusCode.MISSING_CREDENTIALS
     try:
-        user = auth.verify_basic(command.cred, parties.stores[name].accounts)
+        user = parties.user_of(command.cred, parties.stores[name].accounts)
+    except LoginDelayed:
+        return StatusCode.RETRY_LATER
     except AuthError:
         user = None
     return StatusCode.INVALID_CREDENTIALS if user is None else None

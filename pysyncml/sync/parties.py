@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pysyncml.agents.base import Agent
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.messages import Cred
 from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Progress, Session
 from pysyncml.state.changes import ChangeLog
@@ -172,6 +173,8 @@ class Parties:
         max_obj_size: bytes an item sent to us may have.
         suspend: whether our user wants to stop now, and go on another time.
         objects: the written form of items that are on their way.
+        user_of: tells of credentials which of these accounts (user name to hashed password) they
+            are of, if they are good; for a server with datastores that have accounts of their own.
     """
 
     def __init__(
@@ -190,6 +193,7 @@ class Parties:
         max_obj_size: int | None = None,
         suspend: bool = False,
         objects: ObjectCache | None = None,
+        user_of: Callable[[Cred, Mapping[str, str]], str | None] | None = None,
     ) -> None:
         self.session = session
         self.work = work
@@ -206,6 +210,7 @@ class Parties:
         self.max_obj_size = max_obj_size
         self.suspend = suspend
         self.objects = objects or ObjectCache()
+        self.user_of = user_of or (lambda cred, accounts: None)
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
         self._heed_quirks()

@@ -17,7 +17,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-__all__ = ['Deadline', 'in_blocks']
+__all__ = ['Deadline', 'WatchedAdapter', 'in_blocks']
 
 _BLOCK = 1 << 18  # bytes: what is more is sent in blocks, each with the socket's time limit
 
@@ -43,7 +43,7 @@ class Deadline:
     def watch(self, session: requests.Session) -> None:
         """Have all connections of *session* made such that they can be cut."""
         for prefix in ('http://', 'https://'):
-            session.mount(prefix, _Adapter(self))
+            session.mount(prefix, WatchedAdapter(self))
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -115,7 +115,7 @@ class Deadline:
             line[1].close()
 
 
-class _Adapter(HTTPAdapter):
+class WatchedAdapter(HTTPAdapter):
     """Makes the connections of requests tell a :class:`Deadline` of themselves."""
 
     def __init__(self, deadline: Deadline) -> None:

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 from pysyncml.errors import ConnectFailed, HTTPStatus, Timeout, TransportError
 
+_SELF_SIGNED = 18
 _CERTIFICATE = {
     # OpenSSL's X509_V_ERR_* numbers
     9: 'is not valid yet: check the clock of this computer',
     10: 'has expired: its owner must renew it (and check the clock of this computer)',
-    18: 'is signed by nobody but itself: give it with --ca-file if you trust it',
+    18: 'is signed by nobody but itself: if you trust it, give the fingerprint that the server'
+    ' shows with --fingerprint, or the certificate with --ca-file',
     19: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
     20: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
     21: 'is signed by an unknown authority: give that one with --ca-file if you trust it',
@@ -190,6 +192,37 @@ def _proxy(where: str, causes: list[BaseException]) -> ConnectFailed:
             f'{way} does not let us through (HTTP {code}): see HTTPS_PROXY and NO_PROXY.'
         )
     return ConnectFailed(f'{way} cannot be used: check HTTP_PROXY and HTTPS_PROXY.')
+
+
+def other_certificate(error: BaseException) -> tuple[bool, str | None]:
+    """Return whether *error* is that a certificate is not the pinned one, and which it is."""
+    for cause in _causes(error):
+        if 'ingerprint' in str(cause):  # urllib3 says it in words only
+            found = re.search(r'got "([0-9a-f]{64})"', str(cause))
+            return True, found[1] if found else None
+    return False, None
+
+
+def is_self_signed(error: BaseException) -> bool:
+    """Return whether *error* is that nobody vouches for a certificate but itself."""
+    return any(getattr(cause, 'verify_code', 0) == _SELF_SIGNED for cause in _causes(error))
+
+
+def self_signed(url: str, fingerprint: str) -> ConnectFailed:
+    """Return what to raise when nobody vouches for the server at *url* but itself."""
+    return refused(
+        f'The certificate of {place(url)} is signed by nobody but itself. If the server shows the '
+        f'same fingerprint, trust it with --fingerprint {fingerprint}'
+    )
+
+
+def wrong_certificate(url: str, fingerprint: str | None) -> ConnectFailed:
+    """Return what to raise when the server at *url* has another certificate than the pinned one."""
+    seen = f'its fingerprint is {fingerprint}' if fingerprint else 'and there is no trusting it'
+    return refused(
+        f'The certificate of {place(url)} is not the one of --fingerprint: {seen}. Unless the '
+        'server itself shows that one now, somebody else is answering'
+    )
 
 
 def timed_out(url: str, seconds: float, connecting: bool) -> Timeout:

@@ -12,15 +12,17 @@ import os
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.auth import HTTPDigestAuth
+from requests.utils import select_proxy
 
 from pysyncml.errors import TransportError, UsageError
-from pysyncml.transport import Request, Response, explain
-from pysyncml.transport.deadline import Deadline, in_blocks
+from pysyncml.transport import Request, Response, explain, fingerprints
+from pysyncml.transport.deadline import Deadline, WatchedAdapter, in_blocks
 
 __all__ = ['MAX_ANSWER', 'STALL', 'TOTAL', 'HTTPTransport']
 
@@ -39,6 +41,25 @@ _REDIRECTS = {301, 302, 303} | _REPEATING_REDIRECTS
 _PAGES = ('text/html', 'application/xhtml+xml')
 
 
+class _Pinned(WatchedAdapter):
+    """Connections to whoever has one certificate, whatever name it is for and whoever signed it.
+
+    It is compared when the connection has been made, before anything is sent.
+    """
+
+    def __init__(self, deadline: Deadline, fingerprint: str) -> None:
+        self._pin = {'assert_fingerprint': fingerprint, 'assert_hostname': False}
+        super().__init__(deadline)
+
+    def init_poolmanager(self, *args: Any, **values: Any) -> None:
+        """Make what keeps the connections."""
+        super().init_poolmanager(*args, **{**values, **self._pin})
+
+    def proxy_manager_for(self, proxy: str, **values: Any) -> Any:
+        """Return what keeps the connections through a proxy."""
+        return super().proxy_manager_for(proxy, **{**values, **self._pin})
+
+
 class HTTPTransport:
     """Sends messages to one server over HTTP or HTTPS.
 
@@ -54,9 +75,11 @@ class HTTPTransport:
             request only. A user in the URL does the same.
         password: goes with *username*.
         max_answer: how many bytes an answer may have, once decompressed.
+        fingerprint: SHA-256 of the only certificate to be trusted, in hexadecimal; *verify* makes
+            no difference then, and nothing is sent without encryption.
 
     Raises:
-        UsageError: *verify* names no file.
+        UsageError: *verify* names no file, or *fingerprint* is none.
     """
 
     def __init__(
@@ -70,6 +93,7 @@ class HTTPTransport:
         username: str | None = None,
         password: str | None = None,
         max_answer: int = MAX_ANSWER,
+        fingerprint: str | None = None,
     ) -> None:
         if isinstance(verify, str) and not os.path.exists(verify):
             raise UsageError(f'There is no file {verify} with certificates.')
@@ -85,6 +109,14 @@ class HTTPTransport:
         self._deadline.watch(self._session)
         self._session.auth = self._authorize  # also keeps requests from reading ~/.netrc
         self._session.headers['User-Agent'] = user_agent
+        self._pinned = fingerprint is not None
+        if fingerprint is not None:
+            try:
+                pinned = _Pinned(self._deadline, fingerprints.read(fingerprint))
+            except ValueError as exc:
+                raise UsageError(str(exc)) from exc
+            self._session.mount('https://', pinned)
+            self.verify = False  # not needed, and the chain of such a certificate says nothing
         if proxies is not None:
             self._session.trust_env = False
             self._session.proxies = dict(proxies)
@@ -141,6 +173,11 @@ class HTTPTransport:
                 'it should look like https://example.com/sync'
             )
         if self._first is None:
+            if self._pinned and parts.scheme != 'https':
+                raise explain.refused(
+                    f'{explain.place(url)} has no certificate that could be the one of '
+                    '--fingerprint: use https://'
+                )
             self._first = parts
             if parts.username and self._credentials is None:
                 self._credentials = (unquote(parts.username), unquote(parts.password or ''))
@@ -249,6 +286,10 @@ class HTTPTransport:
         connect, read = self.timeout
         if self._deadline.passed:
             return explain.too_slow(url, self.total)
+        if isinstance(error, requests.exceptions.SSLError):
+            distrusted = self._distrusted(error, url)
+            if distrusted is not None:
+                return distrusted
         if isinstance(error, requests.ConnectTimeout):
             return explain.timed_out(url, connect, connecting=True)
         if isinstance(error, requests.Timeout) or explain.is_timeout(error):
@@ -259,3 +300,16 @@ class HTTPTransport:
         ):
             return explain.broken_off(url)
         return explain.connect_failed(error, url)
+
+    def _distrusted(self, error: Exception, url: str) -> TransportError | None:
+        """Return what to say of a certificate that is not the pinned one, or only vouches for
+        itself; it is looked at again where nothing has been pinned yet."""  # fmt: skip
+        other, found = explain.other_certificate(error)
+        if self._pinned and other:
+            return explain.wrong_certificate(url, fingerprints.shown(found) if found else None)
+        settings = self._session.merge_environment_settings(url, {}, True, self.verify, None)
+        proxied = select_proxy(url, settings['proxies'])
+        if not explain.is_self_signed(error) or proxied:
+            return None  # nobody goes round a proxy
+        seen = fingerprints.seen_at(url, self.timeout[0])
+        return explain.self_signed(url, fingerprints.shown(seen)) if seen else None

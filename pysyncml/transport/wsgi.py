@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from pysyncml.errors import (
     TransportError,
     system_trouble,
 )
-from pysyncml.transport import Handler, Request, Response
+from pysyncml.transport import Handler, Request, Response, fingerprints
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -62,7 +62,7 @@ def _text(status: int, line: str, headers: dict[str, str]) -> Response:
 
 
 def application(
-    handler: Handler, max_body: int = MAX_BODY
+    handler: Handler, max_body: int = MAX_BODY, trusted_proxies: Collection[str] = ()
 ) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
     """Return a WSGI application that answers each POST, at any path, with what *handler* says.
 
@@ -75,12 +75,14 @@ def application(
     Args:
         handler: called in as many threads at once as the WSGI server has.
         max_body: how many bytes a message may have; more is answered with 413.
+        trusted_proxies: addresses of proxies that are believed when they say whom they forward
+            (X-Forwarded-For); of all others it could be made up, so it is not looked at.
     """
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ['REQUEST_METHOD']
         try:
-            response = _respond(environ, method, handler, max_body)
+            response = _respond(environ, method, handler, max_body, trusted_proxies)
         except _Refused as refusal:
             response = refusal.response
         start_response(_status_line(response.status), list(_headers(response)))
@@ -89,7 +91,13 @@ def application(
     return app
 
 
-def _respond(environ: Environ, method: str, handler: Handler, max_body: int) -> Response:
+def _respond(
+    environ: Environ,
+    method: str,
+    handler: Handler,
+    max_body: int,
+    trusted_proxies: Collection[str],
+) -> Response:
     if method in {'GET', 'HEAD'}:
         return _text(200, _WELCOME, {})
     if method != 'POST':
@@ -99,8 +107,17 @@ def _respond(environ: Environ, method: str, handler: Handler, max_body: int) -> 
     body = _body(environ, max_body)
     headers = {k[5:].replace('_', '-'): v for k, v in environ.items() if k.startswith('HTTP_')}
     headers['content-type'] = environ.get('CONTENT_TYPE', '')
-    remote = environ.get('REMOTE_ADDR') or None
+    remote = _remote(environ, trusted_proxies)
     return _handled(handler, Request(_url(environ), headers, body, remote))
+
+
+def _remote(environ: Environ, trusted: Collection[str]) -> str | None:
+    """Return the address of the peer: the last one that no trusted proxy has."""
+    remote = environ.get('REMOTE_ADDR') or None
+    said = environ.get('HTTP_X_FORWARDED_FOR', '').split(',')
+    while said and remote is not None and remote.removeprefix('::ffff:') in trusted:
+        remote = said.pop().strip()[:64] or remote
+    return remote
 
 
 def _handled(handler: Handler, request: Request) -> Response:
@@ -225,8 +242,12 @@ class AdHocServer:
         self.tls = tls_cert is not None
         limits = replace(limits or Limits(), quiet=timeout)
         self._server: Server = adhoc.Server((self.host, port), app, threads, limits, max_body)
+        #: SHA-256 of the certificate, as people compare it; ``None`` without TLS.
+        self.fingerprint: str | None = None
         if tls_cert is not None:
             self._server.ssl_adapter = adhoc.tls_adapter(tls_cert, tls_key)
+            found = fingerprints.of_file(tls_cert)
+            self.fingerprint = fingerprints.shown(found) if found else None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._failure: BaseException | None = None

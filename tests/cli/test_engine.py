@@ -327,7 +327,7 @@ def test_every_failure_is_one_clear_line(folder, error, code, line):
 
 
 def test_an_unreadable_state_is_one_clear_line(folder, capsys):
-    os.mkdir(os.path.join(folder, '.sync'))
+    os.mkdir(os.path.join(folder, '.sync'), 0o700)
     with open(os.path.join(folder, '.sync', 'state.db'), 'wb') as stream:
         stream.write(b'this is no database at all' * 100)
     with pytest.raises(SystemExit) as end:

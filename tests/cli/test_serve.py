@@ -212,7 +212,7 @@ def test_md5_needs_the_password_once(folder):
         pass
     for argv, said in (
         (['--auth', 'md5'], 'the password for --username alice is missing'),
-        (['--auth', 'md5', '--no-username'], None),
+        (['--no-username'], None),  # and --auth md5 is remembered for the next user
         (['--auth', 'md5'], '--auth md5 needs --username'),
     ):
         with Served('-L', '127.0.0.1:0', *argv, folder) as served:

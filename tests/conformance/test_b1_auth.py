@@ -237,7 +237,7 @@ def test_01_a_server_asks_who_has_said_nothing(kind, version, encoding):
 @versions
 def test_01_a_client_answers_in_the_same_session(version, encoding):
     server = guarded('basic')
-    client = client_of(url=FAR, version=version, encoding=encoding)
+    client = client_of(url=FAR, insecure=True, version=version, encoding=encoding)
     wire = Wire(server, {1: challenge(407, auth.basic_challenge(), f'{FAR}?s=1')})
     client.sync(server, transport=wire)
     assert urls(client) == urls(server) == ['ours', 'theirs']
@@ -261,7 +261,7 @@ def test_01_without_a_user_name_a_client_says_what_is_missing():
 
 def test_01_a_server_that_forgets_the_challenge_is_asked_with_basic():
     server = guarded('basic')
-    client = client_of(url=FAR)
+    client = client_of(url=FAR, insecure=True)
     wire = Wire(server, {1: challenge(407, None)})
     client.sync(server, transport=wire)
     assert wire.kinds()[:3] == ['md5', 'basic', None]
@@ -537,7 +537,7 @@ def test_06_basic_where_only_md5_will_do(version, encoding):
 @versions
 def test_06_md5_where_only_basic_will_do(version, encoding):
     server = guarded('basic')
-    client = client_of(url=FAR, version=version, encoding=encoding)
+    client = client_of(url=FAR, insecure=True, version=version, encoding=encoding)
     wire = Wire(server)
     client.sync(server, transport=wire)
     assert wire.kinds()[:3] == ['md5', 'basic', None]
@@ -588,16 +588,25 @@ def test_06_the_password_does_not_travel_in_clear_unless_it_must(caplog):
         assert wire.kinds()[0] == first
     assert 'read the password' not in caplog.text
     wire, client = Wire(guarded('basic')), client_of(url=FAR)
+    with pytest.raises(pysyncml.errors.PasswordExposed, match='--insecure'):
+        client.sync(wire.server, transport=wire)
+    assert set(wire.kinds()) == {'md5'}
+    log_in(client, url=FAR, insecure=True)
     client.sync(wire.server, transport=wire)
     assert 'anybody on the way to http://far.example/ can read the password' in caplog.text
-    log_in(client, url=FAR)
+    log_in(client, url=FAR, insecure=True)
     wire = Wire(wire.server)
     client.sync(wire.server, transport=wire)
     assert wire.kinds()[0] == 'basic', 'it is known by now what the server wants'
+    log_in(client, url=FAR)
+    wire = Wire(wire.server)
+    with pytest.raises(pysyncml.errors.PasswordExposed):
+        client.sync(wire.server, transport=wire)
+    assert set(wire.kinds()) == {'md5'}, 'what was all right once has to be said again'
 
 
 def test_06_a_server_that_chokes_on_a_digest_is_waited_for():
-    server, client = guarded('basic'), client_of(url=FAR)
+    server, client = guarded('basic'), client_of(url=FAR, insecure=True)
     wire = Wire(server)
     plain = wire.exchange
 
@@ -615,7 +624,7 @@ def test_06_a_server_that_chokes_on_a_digest_is_waited_for():
 
 @pytest.mark.parametrize('code', [500, 512, 403, 407])
 def test_06_a_server_that_wants_another_session_gets_one(code):
-    server, client = guarded('basic'), client_of(url=FAR)
+    server, client = guarded('basic'), client_of(url=FAR, insecure=True)
     wire = Wire(server, {
         1: challenge(401, auth.basic_challenge(), f'{FAR}?s=1'), 2: challenge(code, None)
     })  # fmt: skip

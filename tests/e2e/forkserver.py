@@ -9,8 +9,9 @@ killed. ``python forkserver.py --run ARGUMENTS`` is one run in this very process
 
 ``E2E_RETRIES`` in the environment of a run, such as ``0.01,0.05``, are the seconds a client waits
 before it sends a message again, the last of them also what ``--retry`` begins with;
-``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_PLUGIN`` a module whose ``install()`` is
-called before anything else, and whose ``finish()`` at the end.
+``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_UMASK`` the umask, octal;
+``E2E_PLUGIN`` a module whose ``install()`` is called before anything else, and whose ``finish()``
+at the end.
 """
 
 from __future__ import annotations
@@ -77,10 +78,14 @@ def warm_up() -> None:
 def run(argv: list[str]) -> int:
     """Run sync-notes in this process; return its exit code."""
     import pysyncml.cli.notes
+    from pysyncml.protocol import auth
 
     plugin = os.environ.get('E2E_PLUGIN')
     if plugin:
         importlib.import_module(plugin).install()
+    auth.COST = auth.Cost(4, 8, 1)  # an expensive one would be most of what a run costs
+    if 'E2E_UMASK' in os.environ:
+        os.umask(int(os.environ['E2E_UMASK'], 8))
     retries = os.environ.get('E2E_RETRIES')
     size = os.environ.get('E2E_MESSAGE_SIZE')
     if retries or size:

@@ -10,6 +10,7 @@ import pytest
 from pysyncml.errors import UnknownAuthType, UnknownFormatType
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Cred
+from tests.conftest import REAL_COST
 
 VECTORS = [('Bruce2', 'OhBehave', 'QnJ1Y2UyOk9oQmVoYXZl'), ('user', 'pass', 'dXNlcjpwYXNz')]
 
@@ -172,12 +173,19 @@ def test_hashes_are_salted_and_say_nothing():
     assert base64.b64encode(b'secret').decode() not in first
 
 
-def test_the_hash_is_scrypt():
-    kind, salt, digest = auth.hash_password('secret').split('$')
-    assert kind == 'scrypt'
-    assert len(bytes.fromhex(salt)) == 16
-    expected = hashlib.scrypt(b'secret', salt=bytes.fromhex(salt), n=2**14, r=8, p=1)
+def test_the_hash_is_scrypt_and_costs_what_it_should(monkeypatch):
+    """OWASP, Password Storage Cheat Sheet: N=2^15 (32 MiB), r=8, p=3, or as much otherwise."""
+    assert REAL_COST == (15, 8, 3)
+    monkeypatch.setattr(auth, 'COST', REAL_COST)
+    hashed = auth.hash_password('secret')
+    kind, cost, salt, digest = hashed.split('$')
+    assert (kind, cost) == ('scrypt', '15,8,3')
+    salt = bytes.fromhex(salt)
+    assert len(salt) == 16
+    expected = hashlib.scrypt(b'secret', salt=salt, n=2**15, r=8, p=3, maxmem=2**26)
     assert bytes.fromhex(digest) == expected
+    assert auth.check_password('secret', hashed)
+    assert not auth.is_outdated(hashed)
 
 
 def test_a_stored_hash_is_still_good():
@@ -186,10 +194,22 @@ def test_a_stored_hash_is_still_good():
         + hashlib.scrypt(b'x', salt=bytes(range(16)), n=2**14, r=8, p=1).hex()
     )
     assert auth.check_password('x', stored)
+    assert auth.is_outdated(stored)
     assert not auth.check_password('x', stored.replace('scrypt', 'md5'))
 
 
-@pytest.mark.parametrize('hashed', ['', 'x', 'scrypt$$', 'scrypt$zz$00', 'a$b$c$d', 'scrypt$00$'])
+@pytest.mark.parametrize(
+    'hashed',
+    ['', 'x', 'scrypt$$', 'scrypt$zz$00', 'a$b$c$d', 'scrypt$00$', 'scrypt$1,2$00$00',
+     'scrypt$x,8,1$00$00', 'scrypt$99,8,1$00$00', 'scrypt$15,8,999$00$00', 'scrypt$1,2,3,4$0$0'],
+)  # fmt: skip
 def test_damaged_hashes_let_nobody_in(hashed):
     for password in ('', 'x', 'secret'):
         assert not auth.check_password(password, hashed)
+
+
+def test_who_is_not_there_is_checked_like_somebody_who_is():
+    hashes = [auth.hash_password(str(number)) for number in range(5)]
+    chosen = {auth.stand_in(name, hashes) for name in map(str, range(200))}
+    assert chosen == set(hashes)
+    assert auth.stand_in('x', hashes) == auth.stand_in('x', reversed(hashes))
