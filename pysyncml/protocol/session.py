@@ -172,8 +172,9 @@ class Session:
                 f'the peer changed from SyncML {self.version} to {header.version}',
                 StatusCode.PROTOCOL_VERSION_NOT_SUPPORTED,
             )
+        known = self.peer_max_msg_size if self.peer_msg_id else None  # holds for one session
         self.peer_msg_id = header.msg_id
-        self.peer_max_msg_size = header.max_msg_size or self.peer_max_msg_size
+        self.peer_max_msg_size = header.max_msg_size or known
         self.peer_max_obj_size = header.max_obj_size or self.peer_max_obj_size
         if self.role is Role.CLIENT and header.resp_uri:
             self.resp_uri = header.resp_uri
