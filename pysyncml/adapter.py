@@ -10,7 +10,8 @@ from pysyncml.busy import Waiting
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
-from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
+from pysyncml.protocol.limits import Limits
+from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync.object_cache import ObjectCache
@@ -293,6 +294,8 @@ class Adapter(Device):
         self.stopping = False  # whether our user wants to stop, and go on another time
         self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()
+        #: What a peer may make us do and keep; see :mod:`pysyncml.protocol.limits`.
+        self.limits = Limits()
         #: Asked by a server before it answers a message; if it is, the client is to ask again.
         self.isBusy: Callable[[], bool] | None = None
         self.waiting = Waiting()
@@ -465,6 +468,4 @@ class Adapter(Device):
     def dropSessions(self, before: float) -> None:
         """Forget conversations that were left alone since *before* (seconds since 1970)."""
         with self.context.inWork() as work:
-            for record in work.records.find(SessionRecord):
-                if record.updated < before:
-                    work.records.delete(record)
+            work.records.drop_sessions(before, keep=self.limits.sessions)

@@ -55,7 +55,7 @@ class Waiting:
     def take(self, message: Message) -> Post | None:
         """Return what *message* asks for the answer of, and forget it; ``None`` if nothing."""
         with self._lock:
-            return self._posts.pop(_key(message), None) if _asks_again(message) else None
+            return self._posts.pop(_key(message), None) if asks_again(message) else None
 
 
 def later(message: Message, *, kept: bool) -> Message:
@@ -69,6 +69,7 @@ def _key(message: Message) -> tuple[str, str]:
     return message.header.source.uri, message.header.session_id
 
 
-def _asks_again(message: Message) -> bool:
+def asks_again(message: Message) -> bool:
+    """Return whether *message* asks for the answer to one that was put off (Alert 221)."""
     alerts = [command for command in message.commands if isinstance(command, Alert)]
     return any(alert.code == AlertCode.RESULT for alert in alerts)

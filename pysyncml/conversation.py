@@ -25,6 +25,7 @@ from pysyncml.errors import (
     TransportError,
 )
 from pysyncml.negotiation import BeginAgain, Negotiation
+from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
@@ -51,11 +52,12 @@ RETRIES = (0.5, 2.0, 5.0)
 BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 
 
-def limit_for(session: Session, inbound: Message | None) -> int:
+def limit_for(session: Session, inbound: Message | None, limits: Limits) -> int:
     """Return how many bytes our next message may have."""
     said = inbound.header.max_msg_size if inbound is not None else None
     usual = sys.maxsize if session.quirks.single_message else MESSAGE_SIZE
-    return said or session.peer_max_msg_size or usual
+    wanted = said or session.peer_max_msg_size
+    return limits.room(wanted) if wanted else usual
 
 
 def converse(
@@ -98,7 +100,7 @@ def _converse(
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
-            message = turn(inbound, parties, limit_for(session, inbound))
+            message = turn(inbound, parties, limit_for(session, inbound, adapter.limits))
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
         adapter.suspended = session.suspended
@@ -107,7 +109,9 @@ def _converse(
         if session.busy:
             _wait(session)
         try:
+            adapter.limits.check_length(session.msg_id)
             inbound = negotiation.exchange(session, message, post)
+            adapter.limits.check_message(inbound)
         except (TransportError, RemoteProtocolError) as error:
             if not session.suspended:
                 raise
@@ -167,6 +171,7 @@ def _client_parties(
         max_obj_size=adapter.maxObjSize,
         suspend=adapter.stopping,
         objects=adapter.objects,
+        limits=adapter.limits,
     )
 
 
@@ -179,7 +184,7 @@ def _exchange(
 ) -> Message:
     content_type, body = encode(message, session.encoding)
     headers = {'content-type': content_type, **headers_of(body)}
-    request = Request(url=session.resp_uri or peer.url or '', headers=headers, body=body)
+    request = Request(url=_address(peer, session), headers=headers, body=body)
     for delay in (*RETRIES, None):
         try:
             response = transport.exchange(request)
@@ -196,6 +201,22 @@ def _exchange(
         return decode(response.content_type, response.body)
     except CodecError as error:
         raise RemoteProtocolError(f'the answer is no SyncML message: {error}') from error
+
+
+def _address(peer: Peer, session: Session) -> str:
+    """Return where the next message goes: where the server wants it, if that is as safe.
+
+    Raises:
+        RemoteProtocolError: what it wants is no address, or would send in the clear what was
+            encrypted until now.
+    """
+    url, told = peer.url or '', session.resp_uri
+    if told is None or told == url:
+        return url
+    scheme = told.partition(':')[0].lower()
+    if scheme not in ('http', 'https') or (scheme == 'http' and url.lower().startswith('https:')):
+        raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
+    return told
 
 
 def _report_progress(adapter: Adapter, parties: Parties) -> None:

@@ -33,7 +33,7 @@ from pysyncml.sync import Parties, turn
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
-from pysyncml.busy import Post, later
+from pysyncml.busy import Post, asks_again, later
 from pysyncml.conversation import limit_for, stats_of
 from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
 
@@ -151,6 +151,7 @@ class _Server:
     def answer(self, headers: Mapping[str, str]) -> Answer:
         header = self.header
         check_version(header)
+        self.adapter.limits.check_message(self.message)
         peer = self.work.records.first(
             DeviceRecord,
             owner=self.adapter.context.owner,
@@ -199,6 +200,9 @@ class _Server:
                 return self._open(peer, row)  # another session of this id, after a challenge
             if not follows:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
+            self.adapter.limits.check_length(session.msg_id)
+            if asks_again(self.message) and _leaves_out(header.msg_id, session.peer_msg_id):
+                raise RemoteProtocolError(_FORGOTTEN, StatusCode.SYNCHRONIZATION_FAILED)
             return session, row
         begins = any(isinstance(c, Put | Get) for c in self.message.commands)
         if header.msg_id != '1' and not begins and not self._asks():
@@ -263,6 +267,7 @@ class _Server:
             may_delete=self.adapter.mayDelete,
             max_obj_size=self.adapter.maxObjSize,
             objects=self.adapter.objects,
+            limits=self.adapter.limits,
         )
         over = session.concluded
         message: Message | None
@@ -270,7 +275,9 @@ class _Server:
             session.peer_msg_id = self.header.msg_id
             message = session.repeat(decode(row.content_type, row.answer), self.message)
         else:
-            message = turn(self.message, parties, limit_for(session, self.message))
+            message = turn(
+                self.message, parties, limit_for(session, self.message, self.adapter.limits)
+            )
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
         content_type, body = encode(message, session.encoding)
@@ -320,6 +327,14 @@ def _follows(msg_id: str, last: str) -> bool:
     if _is_number(msg_id) and _is_number(last):
         return int(msg_id) > int(last)
     return msg_id != last
+
+
+_FORGOTTEN = 'a message that was put off is not known any more: synchronise again'
+
+
+def _leaves_out(msg_id: str, last: str) -> bool:
+    """Whether a message came between these two that we know nothing of."""
+    return _is_number(msg_id) and _is_number(last) and int(msg_id) > int(last) + 1
 
 
 def _is_number(text: str) -> bool:

@@ -129,6 +129,19 @@ class Records:
         self._delete(table, table.c.id == record.id)
         record.id = None
 
+    def drop_sessions(self, before: float, keep: int) -> None:
+        """Delete the sessions left alone since *before*, and all but the *keep* newest.
+
+        None is loaded for that: each holds a whole message.
+        """
+        table = self._tables.session
+        newest = select(table.c.updated).order_by(table.c.updated.desc())
+        last = self._connection.execute(newest.offset(keep).limit(1)).scalar()
+        old = table.c.updated < before
+        if last is not None:
+            old |= table.c.updated <= last
+        self._connection.execute(table.delete().where(old))
+
     def _delete(self, table: Table, where: ColumnElement[bool]) -> None:
         # an application's database may not cascade by itself: SQLite does only where told to
         for other in self._tables.metadata.tables.values():

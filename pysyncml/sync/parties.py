@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from pysyncml.agents.base import Agent
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
+from pysyncml.errors import StoreFull
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.limits import Limits, shortened
 from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Progress, Session
 from pysyncml.state.changes import ChangeLog
@@ -146,7 +148,17 @@ class Binding:
 
     def problem(self, text: str) -> None:
         """Remember one line for people."""
-        self.stats.problems.append(text)
+        problems, most = self.stats.problems, self.parties.limits.lines
+        if len(problems) < most:
+            problems.append(shortened(text))
+        elif len(problems) == most:
+            problems.append('and more of that kind')
+
+    def conflict(self, item_id: str) -> None:
+        """Remember that one of our items was in a conflict."""
+        names = self.stats.conflictNames
+        if len(names) < self.parties.limits.lines:
+            names.append(shortened(self.agent.describeItem(item_id)))
 
     def not_taken(self, uri: str | None, text: str) -> None:
         """Remember that an item of the peer's was not stored; a refresh then deletes nothing."""
@@ -172,6 +184,7 @@ class Parties:
         max_obj_size: bytes an item sent to us may have.
         suspend: whether our user wants to stop now, and go on another time.
         objects: the written form of items that are on their way.
+        limits: what the peer may make us do and keep.
     """
 
     def __init__(
@@ -190,6 +203,7 @@ class Parties:
         max_obj_size: int | None = None,
         suspend: bool = False,
         objects: ObjectCache | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.session = session
         self.work = work
@@ -206,6 +220,8 @@ class Parties:
         self.max_obj_size = max_obj_size
         self.suspend = suspend
         self.objects = objects or ObjectCache()
+        self.limits = limits or Limits()
+        self.introduced = 0  # how often we have said in this message who we are
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
         self._heed_quirks()
@@ -234,6 +250,7 @@ class Parties:
         peer_store = records.first(StoreRecord, device_id=self.peer.id, uri=peer_uri)
         if peer_store is None:
             assert self.peer.id is not None
+            self._check_datastores()
             peer_store = records.save(StoreRecord(device_id=self.peer.id, uri=peer_uri))
         assert store.record.id is not None and peer_store.id is not None
         record = records.first(
@@ -247,6 +264,11 @@ class Parties:
         binding = Binding(store, record, progress, self)
         self._bindings[store.uri] = binding
         return binding
+
+    def _check_datastores(self) -> None:
+        count = len(self.work.records.find(StoreRecord, device_id=self.peer.id))
+        if count >= self.limits.datastores and self.session.role is Role.SERVER:
+            raise StoreFull(f'a device may have {self.limits.datastores} datastores')
 
     def _binding(self, progress: Progress) -> Binding:
         binding = self._bindings.get(progress.store)
@@ -300,12 +322,16 @@ class Parties:
         text = json.dumps([document.device.values(), stores], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def learn(self, devinf: DevInf) -> None:
-        """Remember what the peer says of itself (OMA-DS-DevInf 1.2)."""
-        self.peer.devinf = devinf.device.values()
-        self.peer.stores = [_store_values(store) for store in devinf.stores]
+    def learn(self, devinf: DevInf) -> bool:
+        """Remember what the peer says of itself (OMA-DS-DevInf 1.2), unless that is too much."""
+        values = devinf.device.values()
+        stores = [_store_values(store) for store in devinf.stores]
+        if len(json.dumps([values, stores])) > self.limits.device_information:
+            return False
+        self.peer.devinf, self.peer.stores = values, stores
         self.work.records.save(self.peer)
         self._heed_quirks()
+        return True
 
     def _heed_quirks(self) -> None:
         values = self.peer.devinf

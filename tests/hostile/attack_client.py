@@ -36,7 +36,7 @@ from tests.hostile.scripts import Server
 from tests.hostile.trees import WRITERS
 
 URL = 'http://127.0.0.1:9/'
-SESSIONS = 25  # hostile ones on one directory, before an honest one
+SESSIONS = 60  # hostile ones on one directory, before an honest one
 MOST = 25  # answers in one session
 CPU = 1.0  # seconds that one answer may take the client
 MEGABYTES = 200
@@ -50,8 +50,8 @@ class HostileServer:
         self.random = chance
         self.mutator = mutator
         self.script = Server(chance, '1.2', 'xml', luids)
-        self.first = chance.choice((0, 0, 1, 1, 2, 3))
-        self.share = chance.choice((1.0, 1.0, 0.5))
+        self.first = chance.choice((0, 1, 1, 1, 2, 3))
+        self.share = chance.choice((1.0, 1.0, 0.8))
         self.count = self.mutated = 0
         self.slowest = 0.0
         self._since: float | None = None
@@ -188,7 +188,7 @@ class Attack:
         place = self.folder / f'{self.episodes}'
         root = place / 'c'
         root.mkdir(parents=True)
-        notes = make_notes(root)
+        notes = make_notes(root, self.random.choice((6, 6, 6, 30)))
         for name in ('parked', 's', '.state'):
             (place / name).mkdir()
         traps = Traps(root)

@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 
 SECRET = 'CANARY-7f3b: nobody may read this'
-NOTES = 40
+NOTES = 10
 
 
-def make_notes(root: Path) -> dict[str, str]:
+def make_notes(root: Path, count: int = NOTES) -> dict[str, str]:
     """Fill *root* with notes; return name → text."""
     notes = {}
-    for number in range(NOTES):
+    for number in range(count):
         name = f'{"sub/" if number % 4 == 3 else ""}note-{number}.txt'
-        notes[name] = f'a thought of the user, number {number} of {NOTES}\n'
+        notes[name] = f'a thought of the user, number {number}\n'
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(notes[name])

@@ -39,7 +39,10 @@ NUMBERS = [
     '9223372036854775807', '9223372036854775808', '999999999999999999', '1' + '0' * 30, '9' * 5000,
     '-9223372036854775809', '1.5', '1,5', '1 1', '\0',
 ]  # fmt: skip
-CODES = [*(str(int(code)) for code in StatusCode), *'0 1 99 100 299 399 600 999 -200 200.5 2OO'.split()]
+CODES = [
+    *(str(int(code)) for code in StatusCode),
+    *'0 1 99 100 299 399 600 999 -200 200.5 2OO'.split(),
+]
 ALERTS = [str(n) for n in (*range(200, 216), *range(220, 230), 100, 101, 0, -1, 999, 10**17)]
 TYPES = [
     'text/plain', 'text/x-s4j-sifn', 'application/vnd.syncml-devinf+xml', 'text/x-vcard', '*/*', '',
@@ -159,16 +162,16 @@ class Mutator:
         kind = self.random.random()
         if kind < 0.02:
             return self.recorded_bytes()
-        if kind < 0.12:
+        if kind < 0.08:
             data = bytearray(WRITERS[encoding](root, version))
             self.damage(data, encoding)
             return bytes(data)
         root = copy(root)
         for _ in range(self.pick((1, 1, 1, 2, 2, 3, 5, 12))):
-            self.pick(
-                (self.change_value, self.change_value, self.change_value, self.change_tree)
-            )(root)
-        if kind < 0.14:
+            self.pick((self.change_value, self.change_value, self.change_value, self.change_tree))(
+                root
+            )
+        if kind < 0.09:
             encoding = self.pick(('xml', 'wbxml'))
         data = bytearray(WRITERS[encoding](root, version))
         if kind > 0.97:
@@ -209,7 +212,7 @@ class Mutator:
     # --- values in a tree ---
 
     def change_value(self, root: Node) -> None:
-        leaves = [(parent, node) for parent, node in walk(root) if not node.children]
+        leaves = [(parent, node) for parent, node in walk(self._most(root)) if not node.children]
         if not leaves:
             return
         parent, node = self.pick(leaves)
@@ -224,7 +227,7 @@ class Mutator:
     # --- trees ---
 
     def change_tree(self, root: Node) -> None:
-        everything = list(walk(root))
+        everything = list(walk(self._most(root)))
         if not everything:
             root.children.append(el('SyncHdr'))
             return
@@ -235,6 +238,10 @@ class Mutator:
              self.filter, self.limits, self.deletions)
         )  # fmt: skip
         change(root, parent, node)
+
+    def _most(self, root: Node) -> Node:
+        """Return where to change something: most often not in the header, which ends sessions."""
+        return self._body(root) if self.chance(0.8) else root
 
     def _body(self, root: Node) -> Node:
         return find(root, 'SyncBody') or root
@@ -266,7 +273,9 @@ class Mutator:
 
     def rename(self, root: Node, parent: Node, node: Node) -> None:
         names = [n.name for _, n in walk(root)]
-        node.name = self.pick((self.pick(names), self.pick(COMMANDS), self.pick(FLAGS), 'x-unknown'))
+        node.name = self.pick(
+            (self.pick(names), self.pick(COMMANDS), self.pick(FLAGS), 'x-unknown')
+        )
 
     def flag(self, root: Node, parent: Node, node: Node) -> None:
         node.children.append(el(self.pick(FLAGS)))
@@ -332,7 +341,11 @@ class Mutator:
     def filter(self, root: Node, parent: Node, node: Node) -> None:
         record = el(
             'Record',
-            el('Item', el('Meta', el('Type', 'syncml:filtertype-cgi')), el('Data', self.pick(QUERIES))),
+            el(
+                'Item',
+                el('Meta', el('Type', 'syncml:filtertype-cgi')),
+                el('Data', self.pick(QUERIES)),
+            ),
         )
         kind = self.pick(('INCLUSIVE', 'EXCLUSIVE', '', 'x'))
         targets = [each for _, each in walk(root) if each.name == 'Target']

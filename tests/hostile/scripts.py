@@ -10,7 +10,18 @@ import random
 from xml.sax.saxutils import escape
 
 from pysyncml.codec.node import Node
-from pysyncml.protocol.messages import Add, Alert, Copy, Delete, Get, Map, Message, Put, Replace, Status
+from pysyncml.protocol.messages import (
+    Add,
+    Alert,
+    Copy,
+    Delete,
+    Get,
+    Map,
+    Message,
+    Put,
+    Replace,
+    Status,
+)
 from pysyncml.protocol.messages import Sync as SyncCommand
 from tests.hostile.trees import el, uri
 
@@ -220,7 +231,9 @@ class Client(Script):
                 changes += self.part('Source', name, data)
             else:
                 kind = 'Add' if kind == 'parts' else kind
-                changes.append(self.change(kind, 'Source', name, data if kind != 'Delete' else None))
+                changes.append(
+                    self.change(kind, 'Source', name, data if kind != 'Delete' else None)
+                )
         sync = el('Sync', self.id(), uri('Target', 'notes'), uri('Source', 'notes'), *changes)
         return self.message([*commands, sync], final=final)
 
@@ -229,7 +242,11 @@ class Client(Script):
         assert self.reply is not None or commands == []
         added = [c for c in (self.reply.walk() if self.reply else ()) if isinstance(c, Add)]
         pairs = [
-            el('MapItem', uri('Target', item.source_uri or ''), uri('Source', f'l-{item.source_uri}'))
+            el(
+                'MapItem',
+                uri('Target', item.source_uri or ''),
+                uri('Source', f'l-{item.source_uri}'),
+            )
             for command in added
             for item in command.items
         ]
@@ -253,7 +270,7 @@ class Server(Script):
         super().__init__(chance, version, encoding)
         self.luids = luids
         self.stage = 'setup'
-        self.messages = chance.choice((1, 1, 1, 2, 3))
+        self.messages = chance.choice((1, 1, 2, 4, 9))
 
     def answer(self, request: Message) -> Node:
         """Return a sound answer to *request*."""
@@ -271,19 +288,25 @@ class Server(Script):
                 source, target = command.items[0].source_uri, command.items[0].target_uri
             if isinstance(command, Add | Replace) and source:
                 self.luids.append(source)
-            commands.append(
-                self.status(request, code, command, SourceRef=source, TargetRef=target)
-            )
+            commands.append(self.status(request, code, command, SourceRef=source, TargetRef=target))
             if isinstance(command, Get):
                 place = f'./devinf{self.version.replace(".", "")}'
-                item = el('Item', uri('Source', place), el('Data', device_information(self.version, 'srv')))
+                item = el(
+                    'Item',
+                    uri('Source', place),
+                    el('Data', device_information(self.version, 'srv')),
+                )
                 commands.append(
                     el('Results', self.id(), el('MsgRef', header.msg_id), el('CmdRef', command.cmd_id),
                        el('Meta', el('Type', DEVINF)), item)
                 )  # fmt: skip
             asks = asks or (isinstance(command, Alert) and 200 <= command.code < 206)
             if isinstance(command, Alert) and (200 <= command.code < 206 or command.code == 225):
-                anchor = command.items[0].meta.anchor if command.items and command.items[0].meta else None
+                anchor = (
+                    command.items[0].meta.anchor
+                    if command.items and command.items[0].meta
+                    else None
+                )
                 last = self.random.choice((None, anchor.last if anchor else None))
                 commands.append(self.alert(command.code, last, anchor.next if anchor else '1'))
                 asks = True
@@ -294,15 +317,19 @@ class Server(Script):
             self.messages -= 1
             final = self.messages == 0
             self.stage = 'map' if final else 'setup'
-            sync = el('Sync', self.id(), uri('Target', 'notes'), uri('Source', 'notes'), *self._changes())
+            sync = el(
+                'Sync', self.id(), uri('Target', 'notes'), uri('Source', 'notes'), *self._changes()
+            )
             return self.message([*commands, sync], final=final)
         return self.message(commands)
 
     def _changes(self) -> list[Node]:
         changes = []
-        for _ in range(self.random.choice((0, 1, 2, 3, 6))):
+        for _ in range(self.random.choice((0, 1, 1, 2, 3))):
             kind = self.random.choice(('Add', 'Add', 'Replace', 'Replace', 'Delete', 'parts'))
-            data = sif(f'from server {self.random.randrange(12)}.txt', f'text {self.random.random()}')
+            data = sif(
+                f'from server {self.random.randrange(12)}.txt', f'text {self.random.random()}'
+            )
             if kind in ('Replace', 'Delete') and self.luids:
                 name = self.random.choice(self.luids)
                 more = data if kind == 'Replace' else None
@@ -310,5 +337,7 @@ class Server(Script):
             elif kind == 'parts' and self.version > '1.0':
                 changes += self.part('Source', f'guid-{self.random.randrange(40)}', data)
             else:
-                changes.append(self.change('Add', 'Source', f'guid-{self.random.randrange(40)}', data))
+                changes.append(
+                    self.change('Add', 'Source', f'guid-{self.random.randrange(40)}', data)
+                )
         return changes
