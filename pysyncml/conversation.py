@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
-from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.constants import Policy, Role, StatusCode, SyncType
 from pysyncml.errors import (
     CodecError,
     HTTPStatus,
+    NoSuchRoute,
     RefusedError,
     RemoteProtocolError,
     TransportError,
@@ -75,10 +76,17 @@ def converse(
     negotiation = Negotiation(adapter, peer)
     try:
         while True:
+            remembered = peer.record.stores is not None
             try:
                 return _converse(adapter, peer, mode, transport, notification, negotiation)
             except BeginAgain:
                 log.info('beginning again, with SyncML %s', negotiation.version)
+            except (NoSuchRoute, RemoteProtocolError) as error:
+                # what the server has said of itself may be wrong by now: the next time it is asked
+                _forget_introduction(adapter, peer)
+                if not remembered or not isinstance(error, NoSuchRoute):
+                    raise
+                log.info('%s: asking it again what it has', error)
     finally:
         adapter.stopping = False
 
@@ -91,6 +99,7 @@ def _converse(
     notification: Notification | None,
     negotiation: Negotiation,
 ) -> dict[str, Stats]:
+    remembered = peer.record.stores is not None
     with adapter.context.work() as work:
         session = _begin(adapter, peer, work, notification.session_id if notification else None)
     negotiation.begin(session)
@@ -105,6 +114,8 @@ def _converse(
             _report_progress(adapter, parties)
         adapter.suspended = session.suspended
         if message is None:
+            if remembered:
+                _check_routes(adapter, session)
             return stats_of(session)
         if session.busy:
             _wait(session)
@@ -118,6 +129,24 @@ def _converse(
             # we are leaving; some servers have nothing to say to that (SyncEvolution does not)
             log.info('the server has not answered that the session is put off: %s', error)
             return stats_of(session)
+
+
+def _forget_introduction(adapter: Adapter, peer: Peer) -> None:
+    with adapter.context.work() as work:
+        record = work.records.first(DeviceRecord, id=peer.record.id) or peer.record
+        record.stores = record.told = None
+        peer.record = work.records.save(record)
+
+
+def _check_routes(adapter: Adapter, session: Session) -> None:
+    """See whether the server has the datastores it was remembered to have.
+
+    Raises:
+        NoSuchRoute: it does not.
+    """
+    for uri, progress in session.datastores.items():
+        if progress.failed == StatusCode.NOT_FOUND and uri not in adapter.routes:
+            raise NoSuchRoute(f'the server has no datastore "{progress.peer_store}" any more')
 
 
 def _wait(session: Session) -> None:

@@ -188,7 +188,7 @@ class Attack:
         place = self.folder / f'{self.episodes}'
         root = place / 'c'
         root.mkdir(parents=True)
-        notes = make_notes(root, self.random.choice((6, 6, 6, 30)))
+        notes = make_notes(root, self.random.choice((3, 3, 3, 3, 3, 25)))
         for name in ('parked', 's', '.state'):
             (place / name).mkdir()
         traps = Traps(root)

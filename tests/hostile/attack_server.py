@@ -143,7 +143,7 @@ class Attack:
             if tree is None:
                 return
             hostile = number >= first and chance.random() < share
-            copies = chance.choice((1, 1, 2, 4, 8)) if hostile else 0
+            copies = chance.choice((1, 2, 4, 8, 12)) if hostile else 0
             for copy in range(copies):
                 self.mutated += 1
                 if copy:
@@ -179,7 +179,7 @@ class Attack:
         rounds = 0
         while self.mutated < count and len(self.wrong) < 10:
             self.session()
-            if self.sessions % 100 == 0:
+            if self.sessions % 40 == 0:
                 rounds += 1
                 self.look()
                 self.tidy()
@@ -227,22 +227,26 @@ class Attack:
             self.complain('the log tells a secret')
 
     def tidy(self) -> None:
-        """Do what a user does who finds all that rubbish: put the own notes back."""
+        """Do what a user does who finds rubbish: put back what is missing, delete some of it.
+
+        No more than half of all, which would look like a disk that is gone.
+        """
         mine = {self.root / name for name in self.notes}
+        rubbish = []
         for folder, folders, files in os.walk(self.root):
             if '.sync' in folders:
                 folders.remove('.sync')
-            for name in files:
-                path = Path(folder, name)
-                if path not in mine and not path.is_symlink() and 'swap' not in path.parts:
-                    path.unlink()
+            rubbish += [path for name in files if (path := Path(folder, name)) not in mine]
+        rubbish = [path for path in rubbish if not path.is_symlink() and 'swap' not in path.parts]
+        for path in rubbish[: max(0, len(rubbish) // 2 - 5)]:
+            path.unlink()
         for name, text in self.notes.items():
             path = self.root / name
             try:
-                if not path.exists() or path.read_text() != text:
+                if not path.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text)
-            except (OSError, UnicodeDecodeError):
+            except OSError:
                 continue  # something of that name is in the way
 
     def memory(self) -> dict[str, float]:

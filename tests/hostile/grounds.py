@@ -42,7 +42,7 @@ class Traps:
         (root / 'link').symlink_to(self.outside)
         (root / 'file-link').symlink_to(self.outside / 'secret.txt')
         (root / 'loop').symlink_to('loop')
-        self._others = {name for name in os.listdir(root.parent)}
+        self._others = set(os.listdir(root.parent))
         self._before = self._look()
 
     def _look(self) -> list[tuple]:

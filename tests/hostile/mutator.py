@@ -25,7 +25,8 @@ NAMES = [
     'file-link', 'loop', 'loop/x', 'swap/evil', 'swap/deep/evil', 'swap', 'deep/deeper', 'deep',
     'note-1.txt', 'note-2.txt', 'note-1.txt/below', 'NOTE-1.TXT', 'sub/note-3.txt', 'sub',
     'a\0b', '\0', '\x01\x02', '\x7f', '\u202etxt.exe', '\u2066x\u2069', '\ufeff', '\ufffe',
-    '\U0010ff41', 'e\u0301', '\u00e9', 'CON', 'aux.txt', 'nul', 'com1.txt', 'a.', 'a ', ' a', '*?<>|"',
+    '\U0010ff41', 'e\u0301', '\u00e9', 'CON', 'aux.txt', 'nul', 'com1.txt', 'a.', 'a ', ' a',
+    '*?<>|"',
     'x' * 255, 'x' * 256, '\u00e9' * 128, 'x/' * 127 + 'y', 'd/' * 2100, 'x' * 5000, 'z' * 70_000,
     "'; DROP TABLE pysyncml_mapping; --", '" OR ""="', "1' OR '1'='1", '%', '_', '%s%s%n', '{0}',
     '{self.__class__}', '$(touch evil)', '`id`', '<script>', ']]>', '&amp;', '&e;', '\r\nX: y',
@@ -46,7 +47,8 @@ CODES = [
 ALERTS = [str(n) for n in (*range(200, 216), *range(220, 230), 100, 101, 0, -1, 999, 10**17)]
 TYPES = [
     'text/plain', 'text/x-s4j-sifn', 'application/vnd.syncml-devinf+xml', 'text/x-vcard', '*/*', '',
-    'application/vnd.syncml-devinf+wbxml', 'application/vnd.omads-file+xml', 'text/plain;charset=utf-7',
+    'application/vnd.syncml-devinf+wbxml', 'application/vnd.omads-file+xml',
+    'text/plain;charset=utf-7',
     'text/x-s4j-sifn;version=9', 'application/vnd.syncml+xml', 'x' * 3000, 'syncml:filtertype-cgi',
     'syncml:auth-md5', 'syncml:auth-basic', 'syncml:auth-MAC', 'text/plain\0', '\u202e',
 ]  # fmt: skip
@@ -59,7 +61,8 @@ COMMANDS = (
 FLAGS = ['NoResp', 'NoResults', 'Archive', 'SftDel', 'MoreData', 'Final', 'FieldLevel', 'SharedMem']
 QUERIES = [
     'SUBJECT&EQ;x', 'name&CON;n&AND;modified&GE;20200101T000000Z', '&LUID;&EQ;luid-1', '&NULL;',
-    '&AND;' * 500, '(' * 3000, 'a&EQ;b&OR;' * 5000, 'name&EQ;' + '%41' * 5000, 'name&iCON;' + 'é' * 999,
+    '&AND;' * 500, '(' * 3000, 'a&EQ;b&OR;' * 5000, 'name&EQ;' + '%41' * 5000,
+    'name&iCON;' + 'é' * 999,
     'SINCE&EQ;99999999T999999Z', 'modified&GT;-1', 'x&XX;y', '%', '%zz', '\0', 'MAXSIZE&EQ;1',
     'name&CON;&OR;' * 90 + 'name&CON;', 'name&EQ;' + '1' * 9000,
 ]  # fmt: skip

@@ -297,8 +297,8 @@ class Server(Script):
                     el('Data', device_information(self.version, 'srv')),
                 )
                 commands.append(
-                    el('Results', self.id(), el('MsgRef', header.msg_id), el('CmdRef', command.cmd_id),
-                       el('Meta', el('Type', DEVINF)), item)
+                    el('Results', self.id(), el('MsgRef', header.msg_id),
+                       el('CmdRef', command.cmd_id), el('Meta', el('Type', DEVINF)), item)
                 )  # fmt: skip
             asks = asks or (isinstance(command, Alert) and 200 <= command.code < 206)
             if isinstance(command, Alert) and (200 <= command.code < 206 or command.code == 225):
