@@ -11,6 +11,7 @@ from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
 from pysyncml.gate import Gate
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
+from pysyncml.protocol.limits import Limits
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
@@ -294,6 +295,8 @@ class Adapter(Device):
         self.stopping = False  # whether our user wants to stop, and go on another time
         self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()
+        #: What a peer may make us do and keep; see :mod:`pysyncml.protocol.limits`.
+        self.limits = Limits()
         #: Asked by a server before it answers a message; if it is, the client is to ask again.
         self.isBusy: Callable[[], bool] | None = None
         self.waiting = Waiting()
@@ -473,4 +476,4 @@ class Adapter(Device):
     def dropSessions(self, before: float) -> None:
         """Forget conversations that were left alone since *before* (seconds since 1970)."""
         with self.context.inWork() as work:
-            work.records.delete_sessions(before)
+            work.records.drop_sessions(before, keep=self.limits.sessions)

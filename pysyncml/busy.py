@@ -57,7 +57,7 @@ class Waiting:
     def find(self, message: Message) -> Post | None:
         """Return what *message* asks for the answer of; ``None`` if nothing."""
         with self._lock:
-            found = self._posts.get(_key(message)) if _asks_again(message) else None
+            found = self._posts.get(_key(message)) if asks_again(message) else None
         same = found and found.message.header.session_id == message.header.session_id
         return found if same else None
 
@@ -79,6 +79,7 @@ def _key(message: Message) -> str:
     return message.header.source.uri
 
 
-def _asks_again(message: Message) -> bool:
+def asks_again(message: Message) -> bool:
+    """Return whether *message* asks for the answer to one that was put off (Alert 221)."""
     alerts = [command for command in message.commands if isinstance(command, Alert)]
     return any(alert.code == AlertCode.RESULT for alert in alerts)

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 
 from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
-from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.constants import Policy, Role, StatusCode, SyncType
 from pysyncml.errors import (
     CodecError,
     HTTPStatus,
+    NoSuchRoute,
     RemoteProtocolError,
     ServerBusy,
     TransportError,
 )
 from pysyncml.negotiation import BeginAgain, Negotiation
+from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
@@ -56,11 +58,12 @@ _LATER, _LONGEST_WAIT = {408, 425, 429, 502, 503, 504}, 60.0
 BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 
 
-def limit_for(session: Session, inbound: Message | None) -> int:
+def limit_for(session: Session, inbound: Message | None, limits: Limits) -> int:
     """Return how many bytes our next message may have."""
     said = inbound.header.max_msg_size if inbound is not None else None
     usual = sys.maxsize if session.quirks.single_message else MESSAGE_SIZE
-    return said or session.peer_max_msg_size or usual
+    wanted = said or session.peer_max_msg_size
+    return limits.room(wanted) if wanted else usual
 
 
 def converse(
@@ -78,10 +81,17 @@ def converse(
     negotiation = Negotiation(adapter, peer)
     try:
         while True:
+            remembered = peer.record.stores is not None
             try:
                 return _converse(adapter, peer, mode, transport, notification, negotiation)
             except BeginAgain:
                 log.info('beginning again, with SyncML %s', negotiation.version)
+            except (NoSuchRoute, RemoteProtocolError) as error:
+                # what the server has said of itself may be wrong by now: the next time it is asked
+                _forget_introduction(adapter, peer)
+                if not remembered or not isinstance(error, NoSuchRoute):
+                    raise
+                log.info('%s: asking it again what it has', error)
     finally:
         adapter.stopping = False
 
@@ -94,6 +104,7 @@ def _converse(
     notification: Notification | None,
     negotiation: Negotiation,
 ) -> dict[str, Stats]:
+    remembered = peer.record.stores is not None
     with adapter.context.work() as work:
         session = _begin(adapter, peer, work, notification.session_id if notification else None)
     negotiation.begin(session)
@@ -103,22 +114,44 @@ def _converse(
     while True:
         with adapter.context.work() as work:
             parties = _client_parties(adapter, peer, session, work, mode)
-            message = turn(inbound, parties, limit_for(session, inbound))
+            message = turn(inbound, parties, limit_for(session, inbound, adapter.limits))
         if adapter.onProgress is not None:
             _report_progress(adapter, parties)
         adapter.suspended = session.suspended
         if message is None:
+            if remembered:
+                _check_routes(adapter, session)
             return stats_of(session)
         if session.busy:
             _wait(adapter, session)
         try:
+            adapter.limits.check_length(session.msg_id)
             inbound = negotiation.exchange(session, message, post)
+            adapter.limits.check_message(inbound)
         except (TransportError, RemoteProtocolError) as error:
             if not session.suspended:
                 raise
             # we are leaving; some servers have nothing to say to that (SyncEvolution does not)
             log.info('the server has not answered that the session is put off: %s', error)
             return stats_of(session)
+
+
+def _forget_introduction(adapter: Adapter, peer: Peer) -> None:
+    with adapter.context.work() as work:
+        record = work.records.first(DeviceRecord, id=peer.record.id) or peer.record
+        record.stores = record.told = None
+        peer.record = work.records.save(record)
+
+
+def _check_routes(adapter: Adapter, session: Session) -> None:
+    """See whether the server has the datastores it was remembered to have.
+
+    Raises:
+        NoSuchRoute: it does not.
+    """
+    for uri, progress in session.datastores.items():
+        if progress.failed == StatusCode.NOT_FOUND and uri not in adapter.routes:
+            raise NoSuchRoute(f'the server has no datastore "{progress.peer_store}" any more')
 
 
 def _wait(adapter: Adapter, session: Session) -> None:
@@ -172,6 +205,7 @@ def _client_parties(
         max_obj_size=adapter.maxObjSize,
         suspend=adapter.stopping,
         objects=adapter.objects,
+        limits=adapter.limits,
     )
 
 
@@ -185,7 +219,7 @@ def _exchange(
 ) -> Message:
     content_type, body = encode(message, session.encoding)
     headers = {'content-type': content_type, **headers_of(body)}
-    request = Request(url=session.resp_uri or peer.url or '', headers=headers, body=body)
+    request = Request(url=_address(peer, session), headers=headers, body=body)
     delays = iter(RETRIES if session.msg_id > 1 else RETRIES[:1])
     while True:
         try:
@@ -236,6 +270,22 @@ def _read(response: Response) -> Message:
         said = {'content-length', 'transfer-encoding'} & response.headers.keys()
         kind = RemoteProtocolError if said or not response.headers else _Ragged
         raise kind(f'the answer is no SyncML message: {error}') from error
+
+
+def _address(peer: Peer, session: Session) -> str:
+    """Return where the next message goes: where the server wants it, if that is as safe.
+
+    Raises:
+        RemoteProtocolError: what it wants is no address, or would send in the clear what was
+            encrypted until now.
+    """
+    url, told = peer.url or '', session.resp_uri
+    if told is None or told == url:
+        return url
+    scheme = told.partition(':')[0].lower()
+    if scheme not in ('http', 'https') or (scheme == 'http' and url.lower().startswith('https:')):
+        raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
+    return told
 
 
 def _report_progress(adapter: Adapter, parties: Parties) -> None:

@@ -37,7 +37,7 @@ from pysyncml.sync import Parties, turn
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
 
-from pysyncml.busy import Post, later
+from pysyncml.busy import Post, asks_again, later
 from pysyncml.conversation import limit_for, stats_of
 from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
 
@@ -106,6 +106,7 @@ def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -
     sender, seconds = message.header.source.uri, 0
     try:
         check_version(message.header)
+        adapter.limits.check_message(message)
         door.look(adapter.context, adapter.stores)
         if adapter.isBusy is not None and adapter.isBusy():
             return _put_off(adapter, post, door, encoding)
@@ -271,6 +272,9 @@ class _Server:
                 return self._open(peer, row)  # another session of this id, after a challenge
             if not follows:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
+            self.adapter.limits.check_length(session.msg_id)
+            if asks_again(self.message) and _leaves_out(header.msg_id, session.peer_msg_id):
+                raise RemoteProtocolError(_FORGOTTEN, StatusCode.SYNCHRONIZATION_FAILED)
             return session, row
         begins = any(isinstance(c, Put | Get) for c in self.message.commands)
         if header.msg_id != '1' and not begins and not self._asks():
@@ -336,6 +340,7 @@ class _Server:
             max_obj_size=self.adapter.maxObjSize,
             objects=self.adapter.objects,
             user_of=self.door.user_of,
+            limits=self.adapter.limits,
         )
         over = session.concluded
         message: Message | None
@@ -343,7 +348,9 @@ class _Server:
             session.peer_msg_id = self.header.msg_id
             message = session.repeat(decode(row.content_type, row.answer), self.message)
         else:
-            message = turn(self.message, parties, limit_for(session, self.message))
+            message = turn(
+                self.message, parties, limit_for(session, self.message, self.adapter.limits)
+            )
         if message is None:
             raise RemoteProtocolError('there is nothing left to say in this session')
         content_type, body = encode(message, session.encoding)
@@ -390,6 +397,18 @@ def _read(text: str | None) -> list[Said]:
 
 
 def _follows(msg_id: str, last: str) -> bool:
-    if msg_id.isdigit() and last.isdigit():
+    if _is_number(msg_id) and _is_number(last):
         return int(msg_id) > int(last)
-    return not hmac.compare_digest(msg_id, last)
+    return msg_id != last
+
+
+_FORGOTTEN = 'a message that was put off is not known any more: synchronise again'
+
+
+def _leaves_out(msg_id: str, last: str) -> bool:
+    """Whether a message came between these two that we know nothing of."""
+    return _is_number(msg_id) and _is_number(last) and int(msg_id) > int(last) + 1
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 100

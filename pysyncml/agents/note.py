@@ -20,7 +20,8 @@ from pysyncml.merge.mergers import CompositeMergerFactory, TextMergerFactory
 from pysyncml.protocol.devinf import ContentTypeInfo
 
 _HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
-_TITLE = re.compile(r'\s*(?:title|name):', re.IGNORECASE)
+_TITLE = re.compile(r'\A\s*(?:title|name):', re.IGNORECASE)
+_LONGEST = 4096  # characters of a first line that may be a name
 _LINE_END = re.compile(rb'\r|\n')
 
 
@@ -137,7 +138,7 @@ def _first_line(body: bytes) -> str:
     """Return what names a plain text: its first line, without a leading ``title:``/``name:``."""
     end = _LINE_END.search(body)
     line = body[: end.start() if end else len(body)].removeprefix(b'\xef\xbb\xbf')
-    return _TITLE.sub('', markup.to_text(line), count=1).strip()
+    return _TITLE.sub('', markup.to_text(line[: 4 * _LONGEST])[:_LONGEST]).strip()
 
 
 class BaseNoteAgent(Agent):

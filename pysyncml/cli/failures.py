@@ -45,6 +45,9 @@ _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
+_LONGEST = 1000  # characters; peers write parts of such lines
+
+
 def explain(error: BaseException) -> tuple[str, int]:
     """Return the line that says what went wrong, and the exit code that goes with it."""
     if isinstance(error, KeyboardInterrupt):
@@ -79,4 +82,4 @@ def _system(error: OSError) -> str:
 
 
 def _one_line(text: str) -> str:
-    return printable(' '.join(text.split()))
+    return printable(' '.join(text.split())[:_LONGEST])

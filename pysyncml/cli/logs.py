@@ -9,9 +9,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from pysyncml.cli.tables import printable
 from pysyncml.errors import UsageError
 
 log = logging.getLogger('pysyncml.cli')
+
+_LONGEST = 2000  # characters of a line
 
 _MARKS = {
     logging.DEBUG: '[  ]',
@@ -53,7 +56,13 @@ class LogFormatter(logging.Formatter):
         stamp = self.formatTime(record, '%Y-%m-%d %H:%M:%S') + ' ' if self.stamp else ''
         prefix = f'{stamp}{mark} {record.levelname}{name}: '
         lines = without_secrets(super().format(record)).splitlines() or ['']
-        return '\n'.join(prefix + line for line in lines)
+        return '\n'.join(prefix + _harmless(line) for line in lines)
+
+
+def _harmless(line: str) -> str:
+    """Return *line*, parts of which may come from a peer, fit for terminals."""
+    line = line if len(line) <= _LONGEST else f'{line[:_LONGEST]}…'
+    return line if line.isprintable() else printable(line.expandtabs(4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 #: Limits of what is read. SyncML itself needs a depth of about 15.
 MAX_BYTES = 256 * 1024 * 1024
 MAX_DEPTH = 64
-MAX_ELEMENTS = 2_000_000
+MAX_ELEMENTS = 500_000
 
 
 class Node:

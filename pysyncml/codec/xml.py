@@ -30,6 +30,9 @@ _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 _BEGINNING = re.compile(rb'\s*<(\?xml|!DOCTYPE\s+SyncML|([\w.-]+:)?SyncML\b)', re.IGNORECASE)
 _DECLARED = re.compile(rb'(?:\xef\xbb\xbf)?\s*<\?xml[^>]*\bencoding\s*=\s*["\']([^"\']*)')
 _BOMS = (b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff')
+_PIECE = 1 << 16  # bytes
+_LONGEST_TAG = 1 << 18  # bytes; attributes included, of which SyncML has none
+_MENDABLE = 4 << 20  # bytes of a message in which characters are mended
 _NS = ' '  # between namespace and name: cannot stand in either
 
 
@@ -96,6 +99,8 @@ def _is_utf8(data: bytes, charset: str | None) -> bool:
 
 
 def _mend(data: bytes) -> bytes:
+    if len(data) > _MENDABLE:
+        raise CodecError('not XML: characters that XML does not allow')
     text = data.decode('utf-8', 'surrogateescape')
     if _LENT_CHARACTERS.search(text):
         raise CodecError('not XML: characters that XML does not allow')
@@ -163,7 +168,7 @@ class _Reader:
 
     def read(self, data: bytes) -> Node:
         try:
-            self._parser.Parse(data, True)
+            self._parse(memoryview(data))
         except expat.ExpatError as error:
             what = f'not XML: {expat.ErrorString(error.code)} (line {error.lineno})'
             if error.code in _REPAIRS:
@@ -174,6 +179,15 @@ class _Reader:
         finally:
             del self._parser  # it knows this reader: do not leave a cycle around a large tree
         return self._root.children[0]
+
+    def _parse(self, data: memoryview) -> None:
+        """Let the parser see *data* piece by piece: it keeps what has no end, such as a tag."""
+        parser = self._parser
+        for start in range(0, len(data), _PIECE):
+            parser.Parse(data[start : start + _PIECE], False)
+            if start - parser.CurrentByteIndex > _LONGEST_TAG:
+                raise CodecError('the message is too complex: a tag without end')
+        parser.Parse(b'', True)
 
     def _listen(self, listener: _Reader | _Markup) -> None:
         self._parser.StartElementHandler = listener.start

@@ -89,6 +89,7 @@ class Progress:
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts
+    incomplete: bool = False  # before it went on here, not everything could be taken
     ahead: list[str] = field(default_factory=list)  # folders told before it was their turn
     rivals: list[str] = field(default_factory=list)  # more of the peer's URIs, which were refused
     filter: list[str] | None = None  # what the client wants: the query, and the kind of filter
@@ -172,8 +173,9 @@ class Session:
                 f'the peer changed from SyncML {self.version} to {header.version}',
                 StatusCode.PROTOCOL_VERSION_NOT_SUPPORTED,
             )
+        known = self.peer_max_msg_size if self.peer_msg_id else None  # holds for one session
         self.peer_msg_id = header.msg_id
-        self.peer_max_msg_size = header.max_msg_size or self.peer_max_msg_size
+        self.peer_max_msg_size = header.max_msg_size or known
         self.peer_max_obj_size = header.max_obj_size or self.peer_max_obj_size
         if self.role is Role.CLIENT and header.resp_uri:
             self.resp_uri = header.resp_uri
@@ -272,14 +274,19 @@ class Session:
         over = self.ours is self.theirs is Stage.DONE
         return bool(self.aborted) or self.suspended or over
 
-    def send(self, saids: Sequence[Said], *, final: bool) -> Message:
+    def send(self, saids: Sequence[Said], *, final: bool, awaiting: int | None = None) -> Message:
         """Return the next message, with ids given to its commands and remembered.
+
+        Of what was said before, no more than *awaiting* is waited for any longer.
 
         Raises:
             LocalProtocolError: we were about to say what may not be said now.
         """
         self.msg_id += 1
         ids = _Counter()
+        if awaiting is not None:
+            for key in list(self.awaiting)[: max(0, len(self.awaiting) - awaiting)]:
+                del self.awaiting[key]
         commands = tuple(self._number(said, ids) for said in saids)
         if final and not self.introducing:
             self.ours = self.ours.following

@@ -124,14 +124,6 @@ class Records:
         query = select(func.count()).select_from(table).where(*asked)
         return int(self._connection.execute(query).scalar_one())
 
-    def delete_sessions(self, before: float) -> None:
-        """Delete the conversations that were left alone since *before* (seconds since 1970).
-
-        They are not loaded for that: each holds a whole answer.
-        """
-        table = self._tables.session
-        self._connection.execute(table.delete().where(table.c.updated < before))
-
     def save(self, record: R) -> R:
         """Insert or update *record*; return it with its id."""
         table = self._table(type(record))
@@ -149,6 +141,19 @@ class Records:
         table = self._table(type(record))
         self._delete(table, table.c.id == record.id)
         record.id = None
+
+    def drop_sessions(self, before: float, keep: int) -> None:
+        """Delete the sessions left alone since *before*, and all but the *keep* newest.
+
+        None is loaded for that: each holds a whole message.
+        """
+        table = self._tables.session
+        newest = select(table.c.updated).order_by(table.c.updated.desc())
+        last = self._connection.execute(newest.offset(keep).limit(1)).scalar()
+        old = table.c.updated < before
+        if last is not None:
+            old |= table.c.updated <= last
+        self._connection.execute(table.delete().where(old))
 
     def _delete(self, table: Table, where: ColumnElement[bool]) -> None:
         # an application's database may not cascade by itself: SQLite does only where told to

@@ -10,7 +10,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from pysyncml.state.tables import Tables
 
@@ -52,6 +52,17 @@ class Unfinished:
         values = {'described': described, 'size': size, 'received': 0}
         self._connection.execute(insert(self._object), {'binding_id': self._binding_id, **values})
         return UnfinishedObject(described, size)
+
+    def make_room(self, size: int, most: int) -> None:
+        """Forget the unfinished objects of all other bindings if *size* bytes more were too many.
+
+        *most* bytes may be kept of all together. What is forgotten is sent again as a whole.
+        """
+        table = self._object
+        held = self._connection.execute(select(func.sum(table.c.received))).scalar() or 0
+        if held + size > most:
+            self._connection.execute(delete(self._chunk).where(~self._chunks))
+            self._connection.execute(delete(table).where(~self._mine))
 
     def append(self, thing: UnfinishedObject, data: bytes) -> None:
         """Add a part."""

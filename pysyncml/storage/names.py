@@ -43,6 +43,9 @@ MAX_COMPONENT = 255
 MAX_NAME = 4096
 """How long a whole name may be, in bytes of UTF-8."""
 
+MAX_DEPTH = 100
+"""How many components a name may have."""
+
 _FOLDED = frozenset(folder.casefold() for folder in VCS_FOLDERS - {'CVS'})
 _WINDOWS = os.name == 'nt'
 _MAX_EXTENSION = 32
@@ -87,7 +90,10 @@ def local_name(name: str, state_dir: str = STATE_FOLDER, *, windows: bool = _WIN
         raise _refused(name, 'it is an absolute path')
     if _length(name) > MAX_NAME:
         raise _refused(name, f'it is longer than {MAX_NAME} bytes')
-    for component in name.split('/'):
+    components = name.split('/')
+    if len(components) > MAX_DEPTH:
+        raise _refused(name, f'it lies in more than {MAX_DEPTH - 1} folders')
+    for component in components:
         _check_component(name, component, state_dir)
         if windows:
             _check_windows(name, component)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import AuthError, CommandError, FeatureNotSupported, LoginDelayed
+from pysyncml.errors import (
+    AuthError,
+    CommandError,
+    FeatureNotSupported,
+    InvalidContent,
+    LoginDelayed,
+    RemoteProtocolError,
+)
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Item
 from pysyncml.protocol.stages import Stage
@@ -112,6 +119,7 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
         CommandError: what it wants to have cannot be told by its filter, or it has another
             datastore that goes with the same one of ours.
     """
+    parties.limits.check_item(item)
     name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
     if name is None:
         return StatusCode.NOT_FOUND
@@ -120,6 +128,8 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     taken = parties.session.datastores.get(name)
     if taken is not None and taken.live and taken.peer_store != theirs:
         # the ids of two datastores must not get mixed up
+        if len(taken.rivals) == parties.limits.datastores:
+            raise RemoteProtocolError('too many datastores for one of ours')
         taken.rivals.append(theirs)
         raise FeatureNotSupported(f'it is synchronised with "{taken.peer_store}" already')
     kinds = store.record.sync_types
@@ -132,9 +142,7 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     if binding.content_type is None:
         del parties.session.datastores[name]
         return StatusCode.UNSUPPORTED_MEDIA_TYPE
-    anchor = item.meta.anchor if item.meta else None
-    progress.peer_last = anchor.last if anchor else None
-    progress.peer_next = anchor.next if anchor else None
+    progress.peer_last, progress.peer_next = _anchors(item, parties)
     progress.agreed = True
     matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
     state = record.suspended
@@ -157,6 +165,20 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     return StatusCode.REFRESH_REQUIRED
 
 
+def _anchors(item: Item, parties: Parties) -> tuple[str | None, str | None]:
+    """Return the peer's last and next anchor.
+
+    Raises:
+        InvalidContent: one is too long.
+    """
+    anchor = item.meta.anchor if item.meta else None
+    if anchor is None:
+        return None, None
+    if max(len(anchor.last or ''), len(anchor.next)) > parties.limits.anchor:
+        raise InvalidContent(f'an anchor has {parties.limits.anchor:,} characters at most')
+    return anchor.last, anchor.next
+
+
 _OTHER = 'the other side insists on another kind of synchronisation'
 _WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
 
@@ -164,9 +186,13 @@ _WIPES = 'the other side wants to replace everything instead: synchronise both w
 def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
     progress, record = binding.progress, binding.record
-    anchor = item.meta.anchor if item.meta else None
-    progress.peer_last = anchor.last if anchor else None
-    progress.peer_next = anchor.next if anchor else None
+    try:
+        progress.peer_last, progress.peer_next = _anchors(item, binding.parties)
+    except InvalidContent as error:
+        progress.failed = StatusCode.BAD_REQUEST
+        binding.stats.hereErr += 1
+        binding.problem(str(error))
+        return StatusCode.BAD_REQUEST
     progress.agreed = True
     theirs = SyncType.of_alert(code)
     wanted = SyncType(progress.mode)

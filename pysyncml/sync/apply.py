@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode
 from pysyncml.protocol.devinf import DevInf
+from pysyncml.protocol.limits import TooLong
 from pysyncml.protocol.messages import (
     Add,
     Alert,
@@ -101,9 +102,10 @@ def _meant(command: Atomic, parties: Parties) -> list[Binding]:
 def _learn(command: Put | Results, parties: Parties) -> list[Reply]:
     source = command.items[0].source_uri if command.items else None
     documents = [item.data for item in command.items if isinstance(item.data, DevInf)]
-    for document in documents:
-        parties.learn(document)
+    told = [parties.learn(document) for document in documents]
     code = StatusCode.OK if documents else StatusCode.NOT_FOUND
+    if not all(told):
+        code = StatusCode.REQUESTED_ENTITY_TOO_LARGE
     return [Reply(command, code, source=source)]
 
 
@@ -116,6 +118,9 @@ def _tell_one(command: Get, item: Item, parties: Parties) -> Reply:
     uri = devinf_uri(session.version)
     if target is None or find_uri(target, [uri]) is None:
         return Reply(command, StatusCode.NOT_FOUND, target=target)
+    if parties.introduced == parties.limits.introductions:
+        return Reply(command, StatusCode.REQUESTED_ENTITY_TOO_LARGE, target=target)
+    parties.introduced += 1
     results = Results(
         msg_ref=session.peer_msg_id,
         cmd_ref=command.cmd_id,
@@ -210,6 +215,12 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
     replies = []
     for item in command.items:
         alerts: tuple[Said, ...] = ()
+        try:
+            binding.parties.limits.check_item(item)
+        except TooLong as error:
+            binding.not_taken(item.source_uri or item.target_uri, str(error))
+            replies.append(Reply(command, error.status))  # what is too long is not repeated
+            continue
         match command:
             case Copy():
                 code, text = copy_item(binding, command, item)
@@ -244,7 +255,10 @@ def _map(command: Map, parties: Parties) -> list[Reply]:
     if binding is not None:
         binding.known.prefetch(item_ids=[pair.target for pair in command.items])
         for pair in command.items:
-            note_pair(binding, pair)
+            if parties.limits.is_id(pair.source):
+                note_pair(binding, pair)
+            else:
+                code = StatusCode.URI_TOO_LONG
     return [Reply(command, code, target=target, source=source)]
 
 

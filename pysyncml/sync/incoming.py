@@ -456,8 +456,9 @@ class Incoming:
         assert self.known is not None
         stats = self.binding.stats
         stats.conflicts += 1
-        stats.conflictNames.append(self.agent.describeItem(self.known.item_id))
-        self.binding.progress.withheld.append(self.known.item_id)
+        self.binding.conflict(self.known.item_id)
+        if self.known.item_id not in self.binding.progress.withheld:
+            self.binding.progress.withheld.append(self.known.item_id)
         self.binding.known.note(self.known.item_id, seen=self.number)
         return None
 
@@ -470,8 +471,7 @@ class Incoming:
     def _count_conflict(self, verdict: Verdict) -> None:
         if verdict in (Verdict.KEEP_BOTH, Verdict.KEEP_OURS, Verdict.REPLACE) and self.known:
             self.binding.stats.merged += 1
-            name = self.agent.describeItem(self.known.item_id)
-            self.binding.stats.conflictNames.append(name)
+            self.binding.conflict(self.known.item_id)
 
 
 def _shown(item: Any) -> dict[str, Any]:

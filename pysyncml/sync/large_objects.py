@@ -13,6 +13,7 @@ in experimental meta information, as SyncEvolution does, too.
 from __future__ import annotations
 
 import re
+import sys
 from base64 import b64encode
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,7 @@ from pysyncml.sync.room import Room
 _POSITION = 'datapos='
 _BLANKS = re.compile(rb'\A[ \t\r\n]|[ \t\r\n]{32}')
 _LONGEST_GAP = 40  # bytes; in XML longer ones travel in base64, and elsewhere do not matter
+_DIGITS = 18  # of a position
 _SMALLEST = 64  # bytes of data that are worth a part of their own
 _KINDS: dict[str, type[ItemsCommand]] = {'Add': Add, 'Replace': Replace}
 
@@ -230,6 +232,7 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
         if code:
             unfinished.drop()
             return code, item, alerts
+        unfinished.make_room(size or 0, binding.parties.limits.unfinished)
         thing = unfinished.begin(_described(command, item), size)
     code = _append(binding, thing, item)
     if code:
@@ -251,8 +254,9 @@ def _refusal(binding: Binding, item: Item, size: int | None) -> int:
     """Return the Status that refuses an item by what its first part says; 0 if it is welcome."""
     if size is None:
         return StatusCode.SIZE_REQUIRED
-    limits = [binding.parties.max_obj_size, binding.store.record.max_obj_size]
-    if any(limit and size > limit for limit in limits):
+    own = [binding.parties.max_obj_size, binding.store.record.max_obj_size]
+    limits = [limit for limit in own if limit] or [binding.parties.limits.item]
+    if any(size > limit for limit in limits):
         return StatusCode.REQUESTED_SIZE_TOO_BIG
     if not isinstance(item.data, bytes | None):
         return StatusCode.BAD_REQUEST
@@ -353,7 +357,7 @@ def _position(item: Item) -> int | None:
     for text in item.meta.emi if item.meta else ():
         name, _, number = text.partition('=')
         if f'{name}=' == _POSITION and number.isascii() and number.isdigit():
-            return int(number)
+            return int(number) if len(number) <= _DIGITS else sys.maxsize
     return None
 
 

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from pysyncml.agents.base import Agent
 from pysyncml.constants import AlertCode, Policy, Role, SyncType
+from pysyncml.errors import StoreFull
 from pysyncml.protocol.devinf import ContentTypeInfo, DataStoreInfo, DeviceInfo, DevInf
+from pysyncml.protocol.limits import Limits, shortened
 from pysyncml.protocol.messages import Cred
 from pysyncml.protocol.quirks import quirks_of
 from pysyncml.protocol.session import Progress, Session
@@ -147,7 +149,17 @@ class Binding:
 
     def problem(self, text: str) -> None:
         """Remember one line for people."""
-        self.stats.problems.append(text)
+        problems, most = self.stats.problems, self.parties.limits.lines
+        if len(problems) < most:
+            problems.append(shortened(text))
+        elif len(problems) == most:
+            problems.append('and more of that kind')
+
+    def conflict(self, item_id: str) -> None:
+        """Remember that one of our items was in a conflict."""
+        names = self.stats.conflictNames
+        if len(names) < self.parties.limits.lines:
+            names.append(shortened(self.agent.describeItem(item_id)))
 
     def not_taken(self, uri: str | None, text: str) -> None:
         """Remember that an item of the peer's was not stored; a refresh then deletes nothing."""
@@ -175,6 +187,7 @@ class Parties:
         objects: the written form of items that are on their way.
         user_of: tells of credentials which of these accounts (user name to hashed password) they
             are of, if they are good; for a server with datastores that have accounts of their own.
+        limits: what the peer may make us do and keep.
     """
 
     def __init__(
@@ -194,6 +207,7 @@ class Parties:
         suspend: bool = False,
         objects: ObjectCache | None = None,
         user_of: Callable[[Cred, Mapping[str, str]], str | None] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.session = session
         self.work = work
@@ -211,6 +225,8 @@ class Parties:
         self.suspend = suspend
         self.objects = objects or ObjectCache()
         self.user_of = user_of or (lambda cred, accounts: None)
+        self.limits = limits or Limits()
+        self.introduced = 0  # how often we have said in this message who we are
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
         self._heed_quirks()
@@ -239,6 +255,7 @@ class Parties:
         peer_store = records.first(StoreRecord, device_id=self.peer.id, uri=peer_uri)
         if peer_store is None:
             assert self.peer.id is not None
+            self._check_datastores()
             peer_store = records.save(StoreRecord(device_id=self.peer.id, uri=peer_uri))
         assert store.record.id is not None and peer_store.id is not None
         record = records.first(
@@ -252,6 +269,11 @@ class Parties:
         binding = Binding(store, record, progress, self)
         self._bindings[store.uri] = binding
         return binding
+
+    def _check_datastores(self) -> None:
+        count = len(self.work.records.find(StoreRecord, device_id=self.peer.id))
+        if count >= self.limits.datastores and self.session.role is Role.SERVER:
+            raise StoreFull(f'a device may have {self.limits.datastores} datastores')
 
     def _binding(self, progress: Progress) -> Binding:
         binding = self._bindings.get(progress.store)
@@ -305,12 +327,16 @@ class Parties:
         text = json.dumps([document.device.values(), stores], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def learn(self, devinf: DevInf) -> None:
-        """Remember what the peer says of itself (OMA-DS-DevInf 1.2)."""
-        self.peer.devinf = devinf.device.values()
-        self.peer.stores = [_store_values(store) for store in devinf.stores]
+    def learn(self, devinf: DevInf) -> bool:
+        """Remember what the peer says of itself (OMA-DS-DevInf 1.2), unless that is too much."""
+        values = devinf.device.values()
+        stores = [_store_values(store) for store in devinf.stores]
+        if len(json.dumps([values, stores])) > self.limits.device_information:
+            return False
+        self.peer.devinf, self.peer.stores = values, stores
         self.work.records.save(self.peer)
         self._heed_quirks()
+        return True
 
     def _heed_quirks(self) -> None:
         values = self.peer.devinf

@@ -222,6 +222,7 @@ def go_on(binding: Binding) -> None:
     assert state is not None
     progress.mode, progress.slow = state['mode'], state['slow']
     progress.number = state['number']
+    progress.incomplete = bool(state.get('incomplete'))
     progress.filter = progress.filter or state.get('filter')
     progress.resumed = True
     parcel = state['parcel']
@@ -234,7 +235,7 @@ def begin_anew(binding: Binding) -> None:
     progress = binding.progress
     if progress.resumed:
         unpack(binding)
-        progress.resumed = False
+        progress.resumed = progress.incomplete = False
         progress.number = binding.parties.session.number
 
 
@@ -252,6 +253,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'filter': progress.filter,
         'peer_last': progress.peer_last,
         'parcel': progress.parcel,
+        'incomplete': progress.incomplete or bool(binding.stats.hereErr),
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
     }
     if state != record.suspended:

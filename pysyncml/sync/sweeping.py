@@ -14,7 +14,7 @@ def sweep(binding: Binding) -> None:
     Not so when something it did send could not be stored: our version of it may be the last.
     """
     history = binding.store.keepsHistory
-    if binding.wipes and binding.stats.hereErr:
+    if binding.wipes and (binding.stats.hereErr or binding.progress.incomplete):
         binding.problem('nothing was deleted here, as not everything could be taken')
     elif binding.wipes:
         for item_id in binding.known.unseen(binding.number):

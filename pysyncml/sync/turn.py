@@ -61,7 +61,8 @@ def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | No
     saids, final = _speak(loud, parties, Room(session, limit))
     _watch(session, inbound, saids)
     # a body may not be empty: who wants no Status still gets the one for its header then
-    message = session.send(saids or replies[:1], final=final)
+    saids = saids or replies[:1]
+    message = session.send(saids, final=final, awaiting=parties.limits.awaiting)
     over = session.ours is session.theirs is Stage.DONE
     if over or (session.role is Role.SERVER and _is_last_word(message, session)):
         _conclude(parties)

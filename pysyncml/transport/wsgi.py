@@ -38,10 +38,11 @@ __all__ = ['MAX_BODY', 'AdHocServer', 'application']
 
 log = logging.getLogger('pysyncml.transport')
 
-MAX_BODY = 64 << 20
+MAX_BODY = 16 << 20
 """How many bytes a message may have, unless said otherwise."""
 
 _BLOCK = 1 << 16
+_LARGE = 1 << 20  # bytes; of messages as large as that one at a time is answered
 _WELCOME = 'This is a SyncML server: give this address to a SyncML client.'
 _FAILED = 'The server failed: its log says why.'
 
@@ -79,10 +80,18 @@ def application(
             (X-Forwarded-For); of all others it could be made up, so it is not looked at.
     """
 
+    heavy = threading.Lock()
+
+    def answer(request: Request) -> Response:
+        if len(request.body) <= _LARGE:
+            return handler(request)
+        with heavy:  # it takes several times its size in memory
+            return handler(request)
+
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ['REQUEST_METHOD']
         try:
-            response = _respond(environ, method, handler, max_body, trusted_proxies)
+            response = _respond(environ, method, answer, max_body, trusted_proxies)
         except _Refused as refusal:
             response = refusal.response
         start_response(_status_line(response.status), list(_headers(response)))

@@ -488,7 +488,7 @@ def is_text(body: bytes) -> bool:
 
 def _made_name(title: str) -> str:
     """Return a file name for a note that came without one."""
-    plain = re.sub(r'\s+', '_', _NOT_IN_NAMES.sub('', title).strip())
+    plain = re.sub(r'\s+', '_', _NOT_IN_NAMES.sub('', title[:1000]).strip())[:200]
     while len(plain.encode()) > 200:
         plain = plain[:-1]
     return (plain or 'note') + '.txt'

@@ -1,0 +1,116 @@
+"""What one peer may make us do, and make us keep.
+
+Everything a peer sends costs time, memory or room on the disk. What none of them has a use for is
+refused here before it costs much, with the Status that says why (docs/protocol.rst, Limits). The
+bytes, the depth and the elements of one message are limited where it is read
+(:mod:`pysyncml.transport.wsgi`, :mod:`pysyncml.codec.node`), the length of names in
+:mod:`pysyncml.storage.names`, what waits for a busy server in :mod:`pysyncml.busy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pysyncml.constants import StatusCode
+from pysyncml.errors import CommandError, RemoteProtocolError
+from pysyncml.protocol.messages import Item, Message
+
+
+class TooLong(CommandError):
+    """An id, an address or an anchor is longer than we keep."""
+
+    status = StatusCode.URI_TOO_LONG
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one device; a program sets others with ``adapter.limits = Limits(...)``.
+
+    Attributes:
+        header: characters of a device id, a session id or a message id.
+        id: characters of the id of an item, and of the address of a datastore.
+        anchor: characters of an anchor.
+        commands: commands and items in one message.
+        least_message: bytes; a peer that takes smaller messages still gets ones of this size.
+        largest_message: bytes; a peer that takes larger messages gets ones of this size.
+        item: bytes of an item that comes in parts, where the datastore sets no limit of its own.
+        unfinished: bytes of all items together of which parts have arrived.
+        awaiting: things we have said that have no Status yet; the oldest are forgotten, as if the
+            answer had been lost.
+        datastores: of one peer.
+        introductions: how often we say in one message who we are.
+        device_information: characters of what is kept of a peer's.
+        messages: in one session.
+        sessions: conversations a server keeps; the oldest are forgotten.
+        lines: for people, about what went wrong in a session with one datastore.
+    """
+
+    header: int = 255
+    id: int = 2048
+    anchor: int = 1024
+    commands: int = 150_000
+    least_message: int = 500
+    largest_message: int = 16 << 20
+    item: int = 128 << 20
+    unfinished: int = 256 << 20
+    awaiting: int = 20_000
+    datastores: int = 50
+    introductions: int = 10
+    device_information: int = 1 << 18
+    messages: int = 100_000
+    sessions: int = 1000
+    lines: int = 200
+
+    # --- what is looked at before anything is done ----------------------------------------------
+
+    def check_message(self, message: Message) -> None:
+        """See whether *message* may be looked at.
+
+        Raises:
+            RemoteProtocolError: it says more than we answer.
+        """
+        header = message.header
+        ids = (header.source.uri, header.session_id, header.msg_id)
+        if any(len(text) > self.header for text in ids):
+            text = f'an id in the header is longer than {self.header} characters'
+            raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
+        if len(header.target.uri) > self.id or len(header.resp_uri or '') > self.id:
+            text = f'an address in the header is longer than {self.id} characters'
+            raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
+        count = sum(max(1, len(getattr(each, 'items', ()))) for each in message.walk())
+        if count > self.commands:
+            text = f'a message may have {self.commands:,} commands and items at most'
+            raise RemoteProtocolError(text, StatusCode.REQUESTED_ENTITY_TOO_LARGE)
+
+    def check_length(self, said: int) -> None:
+        """See whether a session in which we have *said* so many messages may go on.
+
+        Raises:
+            RemoteProtocolError: it has no end.
+        """
+        if said >= self.messages:
+            text = f'the session has more than {self.messages:,} messages'
+            raise RemoteProtocolError(text, StatusCode.SYNCHRONIZATION_FAILED)
+
+    def check_item(self, item: Item) -> None:
+        """See whether the ids of *item* can be kept.
+
+        Raises:
+            TooLong: they are too long.
+        """
+        ids = (item.target_uri, item.source_uri, item.target_parent, item.source_parent)
+        if any(text is not None and len(text) > self.id for text in ids):
+            raise TooLong(f'an id has {self.id:,} characters at most')
+
+    def is_id(self, *texts: str | None) -> bool:
+        """Return whether *texts* are short enough for ids."""
+        return all(text is None or len(text) <= self.id for text in texts)
+
+    def room(self, wanted: int) -> int:
+        """Return the bytes of our next message, where the peer takes as many as *wanted*."""
+        return max(self.least_message, min(wanted, self.largest_message))
+
+
+def shortened(text: str, most: int = 500) -> str:
+    """Return *text*, of which a peer may have written any part, so that people can read it."""
+    return text if len(text) <= most else f'{text[: most - 1]}…'
