@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pysyncml.context import Context
     from pysyncml.protocol.notification import Notification
     from pysyncml.transport import Transport
+    from pysyncml.verification import Verification
 
 from pysyncml.peer import (
     ALL_TYPES,
@@ -415,6 +416,34 @@ class Adapter(Device):
             return converse(self, self.peer, kinds, transport, notification)
         kind = SyncType(mode or SyncType.TWO_WAY)
         return converse(self, self.peer, kind, transport, notification)
+
+    def verify(self, transport: Transport | None = None) -> dict[str, Verification]:
+        """Compare all that has been synchronised with the peer by checksum, as its client.
+
+        No item is changed. The next synchronisation takes what differs for changed on both sides.
+
+        Args:
+            transport: carries the messages; HTTP to the peer's URL by default.
+
+        Returns:
+            What came of it, by URI of our datastores.
+
+        Raises:
+            CannotCompare: the server does not know how to do that.
+            RefusedError: there is nothing to compare yet.
+            InvalidAdapter, TransportError, ProtocolError, AuthError: see :meth:`sync`.
+        """
+        from pysyncml.verification import verify
+
+        if self.devinfo is None:
+            raise InvalidAdapter('the adapter has no device information')
+        if self.peer is None:
+            raise InvalidAdapter('there is no server to compare with')
+        if transport is None:
+            from pysyncml.transport.http import HTTPTransport
+
+            transport = HTTPTransport()
+        return verify(self, self.peer, transport)
 
     def handleRequest(
         self, session: Session | None, request: Any, response: Any

@@ -24,7 +24,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from pysyncml.negotiation import BeginAgain, Negotiation
+from pysyncml.negotiation import BeginAgain, Negotiation, Post
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
@@ -196,6 +196,17 @@ def _exchange(
         return decode(response.content_type, response.body)
     except CodecError as error:
         raise RemoteProtocolError(f'the answer is no SyncML message: {error}') from error
+
+
+def open_session(adapter: Adapter, peer: Peer) -> Session:
+    """Return a new session with *peer*, of which nothing has been said yet."""
+    with adapter.context.work() as work:
+        return _begin(adapter, peer, work)
+
+
+def poster(peer: Peer, session: Session, transport: Transport) -> Post:
+    """Return what sends a message of *session* and returns the answer."""
+    return partial(_exchange, peer, session, transport)
 
 
 def _report_progress(adapter: Adapter, parties: Parties) -> None:

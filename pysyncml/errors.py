@@ -23,10 +23,11 @@
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
-    │  └─ WrongDirectory
+    │  └─ WrongDirectory  CannotCompare
     ├─ StorageError             PreconditionFailed  ReadOnly
     ├─ TransportError           ConnectFailed  HTTPStatus  Timeout
     ├─ InternalError  LogicalError
+    ├─ StateDamaged             the state database is damaged
     └─ UsageError               wrong options or configuration
 
 The class attribute ``status`` is the Status code that tells a peer of the error
@@ -52,6 +53,12 @@ class InternalError(SyncmlError):
 
 class LogicalError(InternalError):
     """Something was asked for that makes no sense in this place."""
+
+
+class StateDamaged(SyncmlError):
+    """The state database is damaged."""
+
+    status = StatusCode.DATASTORE_FAILURE
 
 
 # --- protocol ---------------------------------------------------------------------------------
@@ -264,6 +271,12 @@ class TooManyDeletions(RefusedError):
 
 class WrongDirectory(RefusedError):
     """The directory is not the one that was synchronised before."""
+
+
+class CannotCompare(RefusedError):
+    """This server cannot compare by checksum."""
+
+    status = StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
 
 
 # --- storage and transport --------------------------------------------------------------------

@@ -46,6 +46,7 @@ FLOORS = {
     'login': 4,
     'busy': 4,
     'service': 4,
+    'verification': 4,
     'surface': 4,
     '': 5,
     'cli': 5,
@@ -68,6 +69,9 @@ SIDEWAYS = {
     ('adapter', 'busy'),
     ('busy', 'login'),
     ('conversation', 'negotiation'),
+    ('adapter', 'verification'),
+    ('verification', 'conversation'),
+    ('verification', 'negotiation'),
     ('cli', ''),
     ('testing', ''),
 }

@@ -283,6 +283,8 @@ class CommandLineSyncEngine(HookHost):
             return overview.restore(self, chosen.restore)
         if chosen.describe or chosen.local:
             return overview.show(self)
+        if chosen.verify:
+            return client.compare(self)
         return serve.run(self) if chosen.server else client.run(self)
 
     def lock(self, role: str) -> contextlib.AbstractContextManager[None]:

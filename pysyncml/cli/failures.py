@@ -32,6 +32,7 @@ _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
         '--allow-deletions',
         'If it is the right one all the same, run again with --allow-deletions.',
     ),
+    (errors.CannotCompare, '--mode', 'What compares everything is --mode full.'),
     (
         errors.MissingCredentials,
         '--username',

@@ -99,6 +99,14 @@ class ChangeLog:
             self._rows[item_id] = Change(item_id, self._last, int(ItemState.ADDED), self._now)
             self._dirty[item_id] = False
 
+    def forget(self, item_id: str) -> None:
+        """Take away the row of an item that was never there; no peer is told of anything."""
+        self.flush()
+        change = self._t.change
+        where = and_(change.c.store_id == self.store_id, change.c.item_id == item_id)
+        self._connection.execute(change.delete().where(where))
+        self._rows[item_id] = None
+
     def flush(self) -> None:
         """Write what was gathered."""
         if self._last == self._stored_last:
