@@ -20,6 +20,7 @@
     │  ├─ ConflictError
     │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
+    │  └─ StateDamaged          the state database is damaged
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
@@ -27,7 +28,6 @@
     ├─ StorageError             PreconditionFailed  ReadOnly
     ├─ TransportError           ConnectFailed  HTTPStatus  Timeout
     ├─ InternalError  LogicalError
-    ├─ StateDamaged             the state database is damaged
     └─ UsageError               wrong options or configuration
 
 The class attribute ``status`` is the Status code that tells a peer of the error
@@ -53,12 +53,6 @@ class InternalError(SyncmlError):
 
 class LogicalError(InternalError):
     """Something was asked for that makes no sense in this place."""
-
-
-class StateDamaged(SyncmlError):
-    """The state database is damaged."""
-
-    status = StatusCode.DATASTORE_FAILURE
 
 
 # --- protocol ---------------------------------------------------------------------------------
@@ -221,6 +215,13 @@ class InvalidContext(SyncmlError):
     """The context cannot be set up this way."""
 
     exit_code = ExitCode.USAGE
+
+
+class StateDamaged(InvalidContext):
+    """The state database is damaged."""
+
+    status = StatusCode.DATASTORE_FAILURE
+    exit_code = ExitCode.FAILED
 
 
 class InvalidAdapter(SyncmlError):

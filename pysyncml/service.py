@@ -19,6 +19,7 @@ from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
     RemoteProtocolError,
+    StateDamaged,
     SyncmlError,
     UnknownAuthType,
 )
@@ -107,15 +108,28 @@ def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
             message = asked.message
         text = str(error) if isinstance(error, UnknownAuthType) else ''
         refused = refusal(message, int(error.status), text, chal=door.challenge, every=True)
+    except StateDamaged as error:
+        if adapter.onFailure is None or not adapter.onFailure(error):
+            log.error('a message of %s could not be answered: %s', sender, error)
+        return _out_of_order(message, encoding)
     except SyncmlError as error:
         log.warning('a message of %s was refused: %s', sender, error)
         refused = refusal(message, int(error.status), str(error))
-    except Exception:
+    except Exception as error:
+        if adapter.onFailure is not None and adapter.onFailure(error):
+            return _out_of_order(message, encoding)
         log.exception('a message of %s could not be answered', sender)
         text = 'the server has failed; its log says more'
         refused = refusal(message, StatusCode.COMMAND_FAILED, text)
     door.spend(adapter.context)
     content_type, body = encode(refused, encoding)
+    return Answer(body, content_type)
+
+
+def _out_of_order(message: Message, encoding: str) -> Answer:
+    """Return the answer of a server whose memory fails it; nothing of it is used any more."""
+    text = 'the server cannot work just now; its operator can read why'
+    content_type, body = encode(refusal(message, StatusCode.DATASTORE_FAILURE, text), encoding)
     return Answer(body, content_type)
 
 

@@ -359,8 +359,8 @@ class _Comparison:
         self._look_for_others(known)
         self._pair_up()
         for item_id in self.phantoms:
-            known.log.forget(item_id)
             known.forget(item_id)
+        known.log.forget(self.phantoms)
         alike = (Kind.CONTENT, Kind.NAME)
         if all(difference.kind in alike for difference in self.result.differences):
             for difference in self.result.differences:
@@ -370,12 +370,8 @@ class _Comparison:
                 self.record.cursor = min(self.record.cursor, change.seq - 1)
         else:
             # which item goes with which is in doubt: both sides are to find out anew
-            known.forget_all()
-            self.record.our_anchor = self.record.peer_anchor = None
-            self.record.last_sync = self.record.suspended = None
-            self.record.cursor = 0
-        if self.result.differences:
-            work.records.save(self.record)
+            work.compare_anew(self.record)
+        work.records.save(self.record)
 
     def _look_for_others(self, known: Any) -> None:
         """Look at what the server has not listed."""

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from pysyncml.cli import logs, options
 from pysyncml.cli.failures import explain
-from pysyncml.cli.folders import make_private, make_private_file
+from pysyncml.cli.folders import make_private
 from pysyncml.cli.hooks import HookHost
 from pysyncml.cli.locks import locked
 from pysyncml.cli.progress import Progress, progress_for
@@ -226,13 +226,14 @@ class CommandLineSyncEngine(HookHost):
             self.context = self.makeContext(None, None)
             return
         make_private(folder)
-        make_private_file(path)
         storage: Any = f'sqlite:///{path}'
         if '?' in path:  # would end the name of the file
             from pysyncml.cli.model import sqlite_url
 
             storage = sqlite_url(path)
-        self.context = self.makeContext(storage, os.path.dirname(path))
+        from pysyncml.cli.rebuild import open_state
+
+        self.context = open_state(self, path, storage)
 
     def _open_model(self) -> None:
         from pysyncml.cli.model import makeModel
@@ -303,6 +304,10 @@ class CommandLineSyncEngine(HookHost):
             yield work
 
     def _failed(self, error: BaseException, stream: TextIO | None = None) -> int:
+        if self.context is not None:
+            from pysyncml.cli.rebuild import post_mortem
+
+            error = post_mortem(self, error)
         line, code = explain(error)
         self.progress.close()
         if self.options is not None and self.options.json:

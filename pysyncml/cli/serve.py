@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import threading
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pysyncml.cli import passwords
 from pysyncml.cli.options import read_address
+from pysyncml.cli.rebuild import check_accounts, post_mortem
 from pysyncml.cli.report import exit_code_of, printable, session_line, stats_as_json, write_json
 from pysyncml.cli.signals import stoppable
 from pysyncml.constants import ExitCode
-from pysyncml.errors import UsageError
+from pysyncml.errors import StateDamaged, UsageError
 from pysyncml.util import adict
 
 if TYPE_CHECKING:
@@ -26,9 +28,11 @@ _SHORT = 16  # characters of a device id that tell devices apart in a line for p
 def run(engine: CommandLineSyncEngine) -> int:
     """Serve until somebody says stop; return the exit code."""
     account = _account(engine)
+    check_accounts(engine, account)
     host = _host(engine, account)
     with engine.lock('server'), stoppable():
-        server = _server(engine, host)
+        failure = _Failure(engine)
+        server = _server(engine, host, failure)
         server.start()
         try:
             with contextlib.suppress(KeyboardInterrupt):
@@ -36,6 +40,7 @@ def run(engine: CommandLineSyncEngine) -> int:
                     engine.fire('server.start', server)
                 _announce(engine, server, account)
                 server.serve_forever()
+            failure.check()
         finally:
             server.stop()
             with engine.work():
@@ -46,8 +51,40 @@ def run(engine: CommandLineSyncEngine) -> int:
 
 def application(engine: CommandLineSyncEngine) -> Any:
     """Return the server as a plain WSGI application, for any other server to run."""
-    _account(engine)
+    check_accounts(engine, _account(engine))
     return _application(engine)
+
+
+class _Failure:
+    """Told by the adapter, in the thread that answered, that a message could not be answered.
+
+    Where that is because the state database is damaged, the server stops.
+    """
+
+    def __init__(self, engine: CommandLineSyncEngine, *, stops: bool = True) -> None:
+        self.engine = engine
+        self.error: BaseException | None = None
+        self._stops = stops
+        self._turn = threading.Lock()
+
+    def __call__(self, error: Exception) -> bool:
+        with self._turn:
+            if self.error is not None:
+                return True
+            found = post_mortem(self.engine, error)
+            if not isinstance(found, StateDamaged):
+                return False
+            self.error = found
+        if self._stops:
+            _thread.interrupt_main()
+        else:
+            log.error('%s: start the server anew', found)
+        return True
+
+    def check(self) -> None:
+        """Raise what has stopped the server, if that was a failure."""
+        if self.error is not None:
+            raise self.error
 
 
 class _Sessions:
@@ -87,7 +124,7 @@ def _refresh(engine: CommandLineSyncEngine, adapter: Any) -> None:
         adapter.stores[uri] = store
 
 
-def _application(engine: CommandLineSyncEngine) -> Any:
+def _application(engine: CommandLineSyncEngine, failure: _Failure | None = None) -> Any:
     from pysyncml.transport import Request, Response
     from pysyncml.transport.wsgi import application
 
@@ -96,6 +133,7 @@ def _application(engine: CommandLineSyncEngine) -> Any:
         adapter = engine.makeAdapter()
     adapter.onSession = lambda: _refresh(engine, adapter)
     adapter.onEnd = _Sessions(engine)
+    adapter.onFailure = failure or _Failure(engine, stops=False)
     adapter.auth = engine.options.auth
     adapter.mayDelete = lambda count, total: engine.options.allowDeletions
 
@@ -107,12 +145,12 @@ def _application(engine: CommandLineSyncEngine) -> Any:
     return application(handler)
 
 
-def _server(engine: CommandLineSyncEngine, host: str) -> Any:
+def _server(engine: CommandLineSyncEngine, host: str, failure: _Failure) -> Any:
     from pysyncml.transport.wsgi import AdHocServer
 
     chosen = engine.options
     return AdHocServer(
-        _application(engine),
+        _application(engine, failure),
         host,
         read_address(chosen.listen).port,
         tls_cert=chosen.tlsCert,

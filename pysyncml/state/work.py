@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
-from pysyncml.state.records import Records
+from pysyncml.state.records import BindingRecord, Records
 from pysyncml.state.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -218,6 +218,18 @@ class UnitOfWork:
                 if self._session is not None:
                     self._session.expunge_all()
                 raise
+
+    def compare_anew(self, record: BindingRecord) -> None:
+        """Forget all that the peer of a binding knows: both sides compare everything next time.
+
+        Nothing is deleted by that on either side.
+        """
+        assert record.id is not None
+        self.knowledge(record.store_id, record.id).forget_all()
+        self.unfinished(record.id).drop()
+        record.our_anchor = record.peer_anchor = record.last_sync = record.suspended = None
+        record.cursor = 0
+        self.records.save(record)
 
     def unfinished(self, binding_id: int) -> Unfinished:
         """Return what has arrived of the item of a binding that comes in parts."""

@@ -14,6 +14,7 @@ from pysyncml.errors import (
     InvalidContent,
     InvalidItem,
     ItemNotEmpty,
+    StateDamaged,
     StoreFull,
     SyncmlError,
 )
@@ -55,6 +56,8 @@ def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     try:
         with binding.savepoint():
             return action(), ''
+    except StateDamaged:
+        raise
     except SyncmlError as error:
         return error.status, str(error) or type(error).__name__
     except LookupError as error:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from math import inf
 
 from pysyncml.constants import Role
-from pysyncml.errors import FeatureNotSupported, SyncmlError
+from pysyncml.errors import FeatureNotSupported, StateDamaged, SyncmlError
 from pysyncml.protocol.messages import (
     Add,
     Delete,
@@ -323,6 +323,8 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
         if isinstance(written, tuple):
             return written[0], written[2], digest
         return ctype, written, digest
+    except StateDamaged:
+        raise
     except (SyncmlError, LookupError, OSError) as error:
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error}')

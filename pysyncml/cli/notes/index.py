@@ -172,7 +172,10 @@ class NoteIndex:
         bases = self._bases
         query = select(bases.c.body).where(bases.c.id == item_id)
         packed = self._connection.execute(query).scalar()
-        return None if packed is None else zlib.decompress(packed)
+        try:
+            return None if packed is None else zlib.decompress(packed)
+        except (zlib.error, TypeError):
+            return None  # what cannot be read is not known
 
     # --- writing ------------------------------------------------------------------------------
 
