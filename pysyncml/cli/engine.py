@@ -184,7 +184,8 @@ class CommandLineSyncEngine(HookHost):
         self._settle()
         self.fire('options.parse.term')
         self._check_files()
-        if not self.readonly and getattr(self.options, 'restore', None) is None:
+        silent = self.options.checkState or getattr(self.options, 'restore', None) is not None
+        if not self.readonly and not silent:
             self.save()
         self._open_model()
 
@@ -245,6 +246,11 @@ class CommandLineSyncEngine(HookHost):
             self.model.create_tables(work.connection)
             self.fire('model.setup.term')
 
+    def reopen(self) -> None:
+        """Open the state again, after it was found damaged: a new one is made then."""
+        self._open_context()
+        self._open_model()
+
     # --- run -------------------------------------------------------------------------------------
 
     def run(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
@@ -284,6 +290,10 @@ class CommandLineSyncEngine(HookHost):
             return overview.restore(self, chosen.restore)
         if chosen.describe or chosen.local:
             return overview.show(self)
+        if chosen.checkState:
+            from pysyncml.cli import check
+
+            return check.run(self)
         if chosen.verify:
             return client.compare(self)
         return serve.run(self) if chosen.server else client.run(self)
@@ -347,20 +357,21 @@ class CommandLineSyncEngine(HookHost):
         adapter = context.Adapter(
             devID=self.options.devid,
             name=self.deviceName,
-            devinfo=self._device_info(),
+            devinfo=self.device_info(),
             conflictPolicy=options.POLICIES[self.options.policy],
         )
         self.fire('adapter.create.adapter', context, adapter)
         if not self.options.server:
             self._join_peer(adapter, login)
-        store = adapter.addStore(self._make_store())
+        store = adapter.addStore(self.make_store())
         self.fire('adapter.create.store', context, adapter, store)
         if log.isEnabledFor(logging.INFO) and not self.readonly:
             self._log_pending(adapter)
         self.fire('adapter.create.term', context, adapter)
         return adapter
 
-    def _device_info(self) -> Any:
+    def device_info(self) -> Any:
+        """Return what this device says of itself."""
         from pysyncml import versionString
 
         params = {
@@ -372,7 +383,8 @@ class CommandLineSyncEngine(HookHost):
         }
         return self.context.DeviceInfo(**{'devID': self.options.devid, **params})
 
-    def _make_store(self) -> Any:
+    def make_store(self) -> Any:
+        """Return the datastore of the agent, which belongs to no adapter yet."""
         name = self.options.name or self.appDisplay
         params = {'uri': self.appLabel, 'displayName': name, 'agent': self.agent}
         return self.context.Store(**{**params, **self.storeParams})

@@ -61,24 +61,27 @@ def glance(path: str) -> str | None:
     return None if start in (_HEADER, b'') else 'it is no database'
 
 
-def examine(path: str) -> list[str]:
-    """Look through the whole database at *path*; return what is wrong with it, one line each."""
+def examine(path: str, *, orphans: bool = True) -> list[str]:
+    """Look through the whole database at *path*; return what is wrong with it, one line each.
+
+    *orphans*: whether rows that belong to no row count.
+    """
     reason = glance(path)
     if reason is not None:
         return [reason]
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
-            return look_through(connection)
+            return look_through(connection, orphans=orphans)
     except sqlite3.Error as error:
         return [str(error)] if is_damage(error) else []
 
 
-def look_through(connection: sqlite3.Connection) -> list[str]:
+def look_through(connection: sqlite3.Connection, *, orphans: bool = True) -> list[str]:
     """Return what SQLite finds wrong, and the columns that hold what they never should."""
     try:
         rows = connection.execute(f'PRAGMA integrity_check({_MOST})').fetchall()
         found = [line for row in rows for line in str(row[0]).splitlines() if line != 'ok']
-        rows = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST)
+        rows = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST) if orphans else []
         found += [f'a row of {row[0]} belongs to no row of {row[2]}' for row in rows]
         if not found:
             found += _odd_columns(connection)

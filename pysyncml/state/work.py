@@ -138,16 +138,17 @@ class UnitOfWork:
         self._begin()
         try:
             finished = publisher.settle(self)
-            self._strike(publisher, finished)
+            self.strike(publisher.name, finished)
             self.flush()
         except BaseException:
             self._roll_back()
             raise
         self._end_transaction()
 
-    def _strike(self, publisher: Publisher, lines: list[str]) -> None:
+    def strike(self, name: str, lines: list[str]) -> None:
+        """Take *lines* of the publisher called *name* out of the journal."""
         journal = self.tables.journal
-        mine = journal.c.publisher == publisher.name
+        mine = journal.c.publisher == name
         for start in range(0, len(lines), 500):
             these = journal.c.line.in_(lines[start : start + 500])
             self.connection.execute(journal.delete().where(mine, these))
@@ -163,7 +164,7 @@ class UnitOfWork:
         lines = self.journal_lines(publisher.name)
         if lines and not self.readonly:
             publisher.publish(lines)
-            self._strike(publisher, publisher.settle(self))
+            self.strike(publisher.name, publisher.settle(self))
 
     # --- what is known ------------------------------------------------------------------------
 

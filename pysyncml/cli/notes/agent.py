@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pysyncml
+from pysyncml.cli.notes.checking import IndexCheck
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
 from pysyncml.cli.notes.plain import adapted, variants
@@ -277,6 +278,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             row.stamp = b''
             self.desk.index.put(row)
         return row.name, digest
+
+    def check_index(self) -> list[tuple[str, str]]:
+        """Compare the index with the files, all of which are read, and with the journal."""
+        return IndexCheck(self).run()
 
     def _is_out_of_sight(self, path: str) -> bool:
         desk = self.desk
