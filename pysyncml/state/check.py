@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from pysyncml.state.changes import GONE
 from pysyncml.state.knowledge import NEVER_WAS
-from pysyncml.state.records import StoreRecord
+from pysyncml.state.records import BindingRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 
 
@@ -33,6 +34,7 @@ def check_tables(work: UnitOfWork) -> list[Finding]:
         _unmapped,
         _claims,
         _cursors,
+        _forgotten,
         _chains,
         _torn,
     )
@@ -133,6 +135,29 @@ def _cursors(work: UnitOfWork) -> Iterator[Finding]:
     count = _count(work.connection, update(t.binding).where(wrong).values(cursor=0))
     if count:
         yield Finding(f'{count} peers are said to be beyond the last change', 'begun anew')
+
+
+def _forgotten(work: UnitOfWork) -> Iterator[Finding]:
+    """What a peer does not know of is still to be told to it."""
+    t = work.tables
+    for record in work.records.find(BindingRecord):
+        on = and_(t.mapping.c.binding_id == record.id, t.mapping.c.item_id == t.change.c.item_id)
+        query = (
+            select(func.count())
+            .select_from(t.change.outerjoin(t.mapping, on))
+            .where(
+                t.change.c.store_id == record.store_id,
+                t.change.c.state != GONE,
+                t.change.c.seq <= record.cursor,
+                t.mapping.c.seq.is_(None),
+                t.mapping.c.offered.is_(None),
+            )
+        )
+        count = work.connection.execute(query).scalar()
+        if count:
+            work.compare_anew(record)
+            what = f'{count} items are neither known to a peer nor waiting for it'
+            yield Finding(what, 'the next synchronisation compares everything')
 
 
 def _chains(work: UnitOfWork) -> Iterator[Finding]:

@@ -165,7 +165,7 @@ def test_an_upgrade_may_be_broken_off_anywhere(url, tmp_path, monkeypatch):
         folder.mkdir()
         for path in tmp_path.glob('state.db*'):
             if not path.name.endswith('-shm'):
-                shutil.copy(path, folder)
+                shutil.copyfile(path, folder / path.name)
         left.append(folder)
 
     context = Context(storage=url)
