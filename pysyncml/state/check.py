@@ -149,8 +149,10 @@ def _forgotten(work: UnitOfWork) -> Iterator[Finding]:
                 t.change.c.store_id == record.store_id,
                 t.change.c.state != GONE,
                 t.change.c.seq <= record.cursor,
-                t.mapping.c.seq.is_(None),
-                t.mapping.c.offered.is_(None),
+                or_(
+                    and_(t.mapping.c.seq.is_(None), t.mapping.c.offered.is_(None)),
+                    t.mapping.c.seq < t.change.c.seq,
+                ),
             )
         )
         count = work.connection.execute(query).scalar()
