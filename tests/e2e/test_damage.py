@@ -131,16 +131,9 @@ def recovered(world: World, edited: dict[str, bytes]) -> None:
     assert 'Traceback' not in world.servers[0].log()
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize('name', ['a', 's'])
-@pytest.mark.parametrize(
-    'damage',
-    [
-        pytest.param(
-            damage, id=what, marks=[] if what in ('half', 'no index') else [pytest.mark.campaign]
-        )
-        for what, damage in DAMAGES.items()
-    ],
-)
+@pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES)
 def test_nothing_is_lost_or_doubled(synced: World, name: str, damage) -> None:
     damage(state(synced, name))
     synced.write(name, '5.txt', 'edited')
@@ -169,6 +162,7 @@ def test_bytes_that_are_flipped(synced: World, seed: int) -> None:
     assert 'Traceback' not in synced.servers[0].log()
 
 
+@pytest.mark.campaign
 def test_the_log_of_the_database_is_lost(world: World) -> None:
     """What was not in the database itself yet is as if it had never happened."""
     world.server('s')
@@ -191,7 +185,7 @@ def test_the_log_of_the_database_is_lost(world: World) -> None:
 # --- a server that asked for a password ---------------------------------------------------------
 
 
-@pytest.mark.parametrize('damage', [_text, _removed])
+@pytest.mark.parametrize('damage', [_text, pytest.param(_removed, marks=pytest.mark.campaign)])
 def test_a_server_that_has_lost_its_accounts_stays_shut(world: World, damage) -> None:
     options = ('--username', 'me', '--password', 'secret')
     server = world.server('s', *options)
@@ -209,6 +203,7 @@ def test_a_server_that_has_lost_its_accounts_stays_shut(world: World, damage) ->
     assert world.sync('a', server=server, code=7).code == 7
 
 
+@pytest.mark.campaign
 def test_accounts_and_options_that_can_be_read_are_kept(world: World) -> None:
     server = world.server('s', '--username', 'me', '--password', 'secret', '--policy', 'error')
     password = {'SYNC_NOTES_PASSWORD': 'secret'}
@@ -231,13 +226,32 @@ def test_accounts_and_options_that_can_be_read_are_kept(world: World) -> None:
 # --- in the middle ------------------------------------------------------------------------------
 
 
-def test_looking_changes_nothing(synced: World) -> None:
-    _text(state(synced, 'a'))
-    result = synced.run('--local', 'a', code=1)
+def test_looking_changes_nothing(world: World) -> None:
+    world.path('a/.sync')
+    path = state(world, 'a')
+    path.write_bytes(b'this is no database')
+    result = world.run('--local', 'a', code=1)
     assert 'synchronise, and it is made anew' in result.err
-    assert sorted(state(synced, 'a').parent.glob('state.db*')) == [state(synced, 'a')]
+    assert sorted(path.parent.glob('state.db*')) == [path]
 
 
+def test_a_client_goes_on(world: World) -> None:
+    """A sample of what the campaign does."""
+    world.server('s')
+    for number in range(NOTES):
+        world.write('a', f'{number}.txt', f'note {number}')
+    world.sync('a')
+    _half(state(world, 'a'))
+    world.write('a', '5.txt', 'edited')
+    assert 'state.db.damaged-1' in client(world, 'a').err
+    tree = world.same('s', 'a')
+    assert sorted({*tree.values()} - {b'edited'}) == sorted(
+        f'note {number}'.encode() for number in range(NOTES)
+    )
+    assert len(tree) == NOTES + 1
+
+
+@pytest.mark.campaign
 def test_a_server_that_finds_out_while_it_runs_ends(synced: World) -> None:
     server = synced.servers[0]
     server.start()

@@ -69,6 +69,7 @@ def test_what_differs_is_named_and_settled(world: World) -> None:
     assert world.sync('a').moved == {}
 
 
+@pytest.mark.campaign
 def test_rows_that_are_gone(world: World) -> None:
     """An index row, a mapping row and a row of the log, on either side: nothing is doubled."""
     world.server('s')
@@ -89,6 +90,7 @@ def test_rows_that_are_gone(world: World) -> None:
     assert found(world.sync('a', '--verify')) == []
 
 
+@pytest.mark.campaign
 def test_what_is_out_of_sight_is_not_compared(world: World) -> None:
     world.server('s')
     world.write('a', 'a.txt', 'one')
@@ -105,6 +107,10 @@ def test_options_that_do_not_go_together(world: World) -> None:
     assert '--mode' in world.run('--verify', '--mode', 'full', 'a', code=2).err
     assert 'for clients' in world.run('--verify', '--server', 'a', code=2).err
     assert '--remote' in world.run('--verify', 'a', code=2).err
+
+
+@pytest.mark.campaign
+def test_nothing_to_compare_yet(world: World) -> None:
     world.server('s')
     assert 'synchronise first' in world.sync('a', '--verify', code=REFUSED).out
 
