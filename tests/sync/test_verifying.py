@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from pysyncml import conversation
 from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy
 from pysyncml.errors import (
@@ -203,20 +204,20 @@ def test_a_wrong_row_about_equal_items_is_put_right(pair):
 
 
 @pytest.mark.parametrize('encoding', ['xml', 'wbxml'])
-@pytest.mark.parametrize('version', ['1.0', '1.2'])
+@pytest.mark.parametrize('version', [pytest.param('1.0', marks=pytest.mark.campaign), '1.2'])
 def test_pages_keep_to_the_limit(encoding, version):
-    server = device('S', *[f'<&{number}>' for number in range(150)])
-    client = device('C', maxMsgSize=5000)
+    server = device('S', *[f'<&{number}>' for number in range(40)])
+    client = device('C', maxMsgSize=2600)
     client.adapter.peer = client.context.RemoteAdapter(
         url='http://S/', encoding=encoding, version=version
     )
     client.sync(server)
-    plant(client, '<&77>')
+    plant(client, '<&17>')
     wire = Wire(server, restart=True)
     result = compare(client, server, wire)
-    assert (result.equal, kinds(result)) == (149, ['CONTENT'])
+    assert (result.equal, kinds(result)) == (39, ['CONTENT'])
     assert len(wire.sent(Get)) > 4
-    assert max(answer for _, answer in wire.sizes) <= 5000
+    assert max(answer for _, answer in wire.sizes) <= 2600
     assert all('wbxml' in encoding or answer for _, answer in wire.sizes)
     client.sync(server)
     settled(client, server)
@@ -233,11 +234,11 @@ def test_a_page_takes_its_time_and_no_more(pair, monkeypatch):
 def test_what_travels_in_parts_can_be_a_conflict_too():
     server, client = device('S', 'large', maxMsgSize=4000), device('C', maxMsgSize=4000)
     client.sync(server)
-    plant(client, 'large', 'x' * 20000)
+    plant(client, 'large', 'x' * 6000)
     assert kinds(compare(client, server)) == ['CONTENT']
     client.sync(server)
     client.sync(server)
-    assert sorted(len(title) for _, title in contents(server)) == [14, 20000]
+    assert sorted(len(title) for _, title in contents(server)) == [14, 6000]
     settled(client, server)
 
 
@@ -330,9 +331,10 @@ def test_items_nobody_has_heard_of_do_no_harm(pair, monkeypatch):
     settled(client, server)
 
 
-def test_breaking_off_does_no_harm():
-    for number in range(1, 9):
-        server, client = device('S', *NAMES), device('C', maxMsgSize=2500)
+def test_breaking_off_does_no_harm(monkeypatch):
+    monkeypatch.setattr(conversation, 'RETRIES', ())
+    for number in range(1, 6):
+        server, client = device('S', *NAMES[:5]), device('C', maxMsgSize=2000)
         client.sync(server)
         plant(client, 'item 03')
         wire = Wire(server, {number: 'lost answer'})
