@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pysyncml.agents.base import Agent
 from pysyncml.busy import Waiting
-from pysyncml.constants import Policy, Role, SyncType
+from pysyncml.constants import ItemState, Policy, Role, SyncType
 from pysyncml.errors import InvalidAdapter, InvalidAgent
 from pysyncml.gate import Gate
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pysyncml.context import Context
     from pysyncml.protocol.notification import Notification
     from pysyncml.transport import Transport
+    from pysyncml.verification import Verification
 
 from pysyncml.peer import (
     ALL_TYPES,
@@ -226,6 +227,26 @@ class Store:
             raise InvalidAdapter(f'the datastore "{self.uri}" belongs to no adapter yet')
         return self.record.id
 
+    def mend_log(self, item_ids: Iterable[str]) -> int:
+        """Have what is registered go with the items there are; return how many did not.
+
+        For the case that one of the two was lost. No peer is told that anything was deleted; if
+        something was wrong, all of them compare everything the next time.
+        """
+        with self.context.inWork() as work:
+            log, there = work.log(self._id), set(item_ids)
+            known = log.live_ids()
+            log.forget(known - there)
+            missing = sorted(there - known)
+            log.prefetch(missing)
+            for item_id in missing:
+                log.record(item_id, ItemState.ADDED, None, history=False)
+            wrong = len(known ^ there)
+            if wrong:
+                for record in work.records.find(BindingRecord, store_id=self._id):
+                    work.compare_anew(record)
+            return wrong
+
     def itemCount(self) -> int:
         """Return how many items are registered."""
         with self.context.inWork() as work:
@@ -292,6 +313,9 @@ class Adapter(Device):
         self.onProgress: Callable[[int, int], None] | None = None
         self.onSession: Callable[[], None] | None = None
         self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
+        #: Told, in the thread concerned, of an error for which a message could not be answered;
+        #: it returns whether the program takes care of that.
+        self.onFailure: Callable[[Exception], bool] | None = None
         self.stopping = False  # whether our user wants to stop, and go on another time
         self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()
@@ -422,6 +446,34 @@ class Adapter(Device):
             return converse(self, self.peer, kinds, transport, notification)
         kind = SyncType(mode or SyncType.TWO_WAY)
         return converse(self, self.peer, kind, transport, notification)
+
+    def verify(self, transport: Transport | None = None) -> dict[str, Verification]:
+        """Compare all that has been synchronised with the peer by checksum, as its client.
+
+        No item is changed. The next synchronisation takes what differs for changed on both sides.
+
+        Args:
+            transport: carries the messages; HTTP to the peer's URL by default.
+
+        Returns:
+            What came of it, by URI of our datastores.
+
+        Raises:
+            CannotCompare: the server does not know how to do that.
+            RefusedError: there is nothing to compare yet.
+            InvalidAdapter, TransportError, ProtocolError, AuthError: see :meth:`sync`.
+        """
+        from pysyncml.verification import verify
+
+        if self.devinfo is None:
+            raise InvalidAdapter('the adapter has no device information')
+        if self.peer is None:
+            raise InvalidAdapter('there is no server to compare with')
+        if transport is None:
+            from pysyncml.transport.http import HTTPTransport
+
+            transport = HTTPTransport()
+        return verify(self, self.peer, transport)
 
     def handleRequest(
         self, session: Session | None, request: Any, response: Any

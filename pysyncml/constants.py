@@ -235,6 +235,7 @@ class ExitCode(IntEnum):
     AUTHENTICATION = 7
     PROTOCOL = 8
     LOCKED = 9
+    DIFFERENT = 10
     INTERRUPTED = 130
 
 

@@ -25,7 +25,7 @@ from pysyncml.errors import (
     ServerBusy,
     TransportError,
 )
-from pysyncml.negotiation import BeginAgain, Negotiation
+from pysyncml.negotiation import BeginAgain, Negotiation, Post
 from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
@@ -286,6 +286,17 @@ def _address(peer: Peer, session: Session) -> str:
     if scheme not in ('http', 'https') or (scheme == 'http' and url.lower().startswith('https:')):
         raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
     return told
+
+
+def open_session(adapter: Adapter, peer: Peer) -> Session:
+    """Return a new session with *peer*, of which nothing has been said yet."""
+    with adapter.context.work() as work:
+        return _begin(adapter, peer, work)
+
+
+def poster(adapter: Adapter, peer: Peer, session: Session, transport: Transport) -> Post:
+    """Return what sends a message of *session* and returns the answer."""
+    return partial(_exchange, adapter, peer, session, transport)
 
 
 def _report_progress(adapter: Adapter, parties: Parties) -> None:

@@ -22,10 +22,11 @@
     │  ├─ ConflictError
     │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
+    │  └─ StateDamaged          the state database is damaged
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
-    │  ├─ WrongDirectory
+    │  ├─ WrongDirectory  CannotCompare
     │  └─ ServerBusy
     ├─ StorageError             PreconditionFailed  ReadOnly
     ├─ TransportError           ConnectFailed  HTTPStatus  Timeout
@@ -234,6 +235,13 @@ class InvalidContext(SyncmlError):
     exit_code = ExitCode.USAGE
 
 
+class StateDamaged(InvalidContext):
+    """The state database is damaged."""
+
+    status = StatusCode.DATASTORE_FAILURE
+    exit_code = ExitCode.FAILED
+
+
 class InvalidAdapter(SyncmlError):
     """The adapter is not ready for this."""
 
@@ -288,6 +296,12 @@ class ServerBusy(RefusedError):
     """The server has no time for us now (SyncML status 417 or 503)."""
 
     passing = True
+
+
+class CannotCompare(RefusedError):
+    """This server cannot compare by checksum."""
+
+    status = StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
 
 
 # --- storage and transport --------------------------------------------------------------------

@@ -227,7 +227,9 @@ class Negotiation:
             if not isinstance(status, Status) or status.code not in _CHALLENGES or not status.chal:
                 continue
             sent = session.awaiting.get(f'{status.msg_ref}/{status.cmd_ref}')
-            if sent is not None and sent.command == 'Alert' and sent.store not in session.creds:
+            if sent is None or sent.command not in ('Alert', 'Get') or not sent.store:
+                continue
+            if sent.store not in session.creds:
                 self._asked.add(sent.store)
         if self._datastore_creds().keys() - session.creds.keys():
             raise BeginAgain

@@ -21,6 +21,7 @@ from pysyncml.errors import (
     InvalidCredentials,
     LoginDelayed,
     RemoteProtocolError,
+    StateDamaged,
     SyncmlError,
     UnknownAuthType,
     system_trouble,
@@ -126,11 +127,17 @@ def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -
         text = str(error) if isinstance(error, UnknownAuthType) else ''
         code = int(error.status)
         refused = refusal(asked.message, code, text, chal=door.challenge, every=True)
+    except StateDamaged as error:
+        if adapter.onFailure is None or not adapter.onFailure(error):
+            log.error('a message of %s could not be answered: %s', sender, error)
+        return _out_of_order(message, encoding)
     except SyncmlError as error:
         log.warning('a message of %s was refused: %s', sender, error)
         refused = refusal(message, int(error.status), str(error))
         seconds = _RETRY if error.status == StatusCode.RETRY_LATER else 0
     except Exception as error:
+        if adapter.onFailure is not None and adapter.onFailure(error):
+            return _out_of_order(message, encoding)
         trouble = system_trouble(error)
         line = 'a message of %s could not be answered: %s'
         log.error(line, sender, trouble or error, exc_info=trouble is None)
@@ -149,6 +156,13 @@ def _put_off(adapter: Adapter, post: Post, door: Doorkeeper, encoding: str) -> A
     kept = adapter.waiting.put(replace(post, user=user))
     content_type, body = encode(later(door.message, kept=kept), encoding)
     return Answer(body, content_type, retry_after=0 if kept else _RETRY)
+
+
+def _out_of_order(message: Message, encoding: str) -> Answer:
+    """Return the answer of a server whose memory fails it; nothing of it is used any more."""
+    text = 'the server cannot work just now; its operator can read why'
+    content_type, body = encode(refusal(message, StatusCode.DATASTORE_FAILURE, text), encoding)
+    return Answer(body, content_type)
 
 
 def _digest(post: Post, mac: str | None) -> str:

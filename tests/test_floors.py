@@ -47,6 +47,7 @@ FLOORS = {
     'gate': 4,
     'busy': 4,
     'service': 4,
+    'verification': 4,
     'surface': 4,
     '': 5,
     'cli': 5,
@@ -71,6 +72,9 @@ SIDEWAYS = {
     ('login', 'gate'),
     ('busy', 'login'),
     ('conversation', 'negotiation'),
+    ('adapter', 'verification'),
+    ('verification', 'conversation'),
+    ('verification', 'negotiation'),
     ('cli', ''),
     ('testing', ''),
 }

@@ -152,7 +152,7 @@ CAMEL_CASE = set(
     isSameItem prefetchItems newChangeSpec currentWork inWork setAccounts lastSync sourceAnchor
     targetAnchor knownCount settleItems
     archiveItem softDeleteItem moveItem parentItem filterProperties completeItem filterType
-    matchItems
+    matchItems checksumItem
     dropSessions tellEnd addHooks keepsHistory makeContext makeTransport makeAdapter deviceName
 
     describeStats newID fullClassname getAddressSize getMaxMemorySize

@@ -297,15 +297,41 @@ class Agent(Extras):
             return False
         # Fields that are None here may just not be loaded: an agent may fetch a body only when
         # the item is written. So look at our item the way a peer would see it.
-        content = next((c for c in self.contentTypes if c.preferred), None)
-        ctype, version = (content.ctype, content.versions[-1]) if content else (None, None)
         try:
-            written = self.dumpsItem(mine, ctype, version)
-            if isinstance(written, tuple):
-                ctype, version, written = written
-            return bool(self.loadsItem(written, ctype, version) == item)
+            return bool(self._as_written(mine) == item)
         except (SyncmlError, LookupError, OSError):
             return False
+
+    def checksumItem(self, itemID: str) -> tuple[str | None, str] | None:
+        """Return the name of an item and the checksum of its content, to compare it with a peer's.
+
+        Neither may depend on the content type a peer wants. What an agent remembers of an item
+        does not count: it looks at the content itself, as it is now. ``None`` for one that is
+        out of sight, and is not to be compared.
+
+        The default has the SHA-256 of the body, or of the other fields where there is none.
+
+        Raises:
+            ItemBusy: the item has changed, and no change of it has been registered yet.
+            InvalidItem: there is no such item (``LookupError``, too).
+        """
+        item = self._as_written(self.getItem(itemID))
+        name = getattr(item, 'name', None)
+        body = getattr(item, 'body', None)
+        if body is None:
+            body = repr(sorted((k, v) for k, v in item.values().items() if k != 'name'))
+        if isinstance(body, str):
+            body = body.encode('utf-8', 'surrogatepass')
+        return (None if name is None else str(name)), hashlib.sha256(body).hexdigest()
+
+    def _as_written(self, item: Any) -> Any:
+        """Return *item* as a peer would see it: fields that are not loaded yet are, then."""
+        content = next((c for c in self.contentTypes if c.preferred), None)
+        ctype, version = (content.ctype, content.versions[-1]) if content else (None, None)
+        written = self.dumpsItem(item, ctype, version)
+        if isinstance(written, tuple):
+            ctype, version, written = written
+        return self.loadsItem(written, ctype, version)
 
     # --- conflicts --------------------------------------------------------------------------
 

@@ -57,6 +57,17 @@ class Extras:
         parent = getattr(self.getItem(itemID), 'parent', None)
         return None if parent is None else str(parent)
 
+    def check_index(self) -> list[tuple[str, str]]:
+        """Examine what is remembered of the items beside the log of changes, and mend it.
+
+        Asked by ``--check-state``, within a unit of work that is taken back where nothing is
+        found. Nothing may be registered as deleted. The default remembers nothing.
+
+        Returns:
+            What is wrong, each with what was done about it (empty: nothing).
+        """
+        return []
+
     def checkpoint(self) -> Callable[[], None] | None:
         """Return what takes back everything that is done to items from now on.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pysyncml import errors
-from pysyncml.cli import alert, options, passwords, retry, signals
+from pysyncml.cli import alert, options, passwords, retry, signals, verify
 from pysyncml.cli.report import (
     describeStats,
     exit_code_of,
@@ -74,6 +74,32 @@ def _run(
     with engine.work():
         engine.fire('sync.term', adapter, stats)
     return stats
+
+
+def compare(engine: CommandLineSyncEngine) -> int:
+    """Do --verify: compare with the server by checksum; return the exit code."""
+    login = _Login(engine)
+    with engine.lock('client'):
+        adapter = _guarded(engine, lambda: _adapter(engine, login))
+        uri = engine.options.remoteUri
+        adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
+        adapter.onProgress = lambda sent, received: engine.progress('comparing', received)
+        try:
+            results = retry.Retry(engine).run(
+                lambda: _logged_in(engine, adapter, login, lambda: _compare(engine, adapter))
+            )
+        finally:
+            engine.progress.close()
+        login.remember()
+    return verify.tell(engine, results)
+
+
+def _compare(engine: CommandLineSyncEngine, adapter: Any) -> Any:
+    transport = engine.makeTransport()
+    try:
+        return adapter.verify(transport)
+    finally:
+        transport.close()
 
 
 class _Wish:
@@ -202,13 +228,22 @@ def _adapter(engine: CommandLineSyncEngine, login: _Login) -> Any:
 
 
 def _attempt(engine: CommandLineSyncEngine, adapter: Any, login: _Login, wish: _Wish) -> Any:
+    return _logged_in(
+        engine, adapter, login, lambda: _guarded(engine, lambda: _sync(engine, adapter, wish))
+    )
+
+
+def _logged_in(
+    engine: CommandLineSyncEngine, adapter: Any, login: _Login, action: Callable[[], _Result]
+) -> _Result:
+    """Do *action*; with another password again, if the server does not accept this one."""
     try:
-        return _guarded(engine, lambda: _sync(engine, adapter, wish))
+        return action()
     except errors.InvalidCredentials:
         if not login.again():
             raise
         adapter.peer.password = login.password
-        return _guarded(engine, lambda: _sync(engine, adapter, wish))
+        return action()
 
 
 def _sync(engine: CommandLineSyncEngine, adapter: Any, wish: _Wish) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from pysyncml.cli import logs, options
 from pysyncml.cli.failures import explain
-from pysyncml.cli.folders import make_private, make_private_file
+from pysyncml.cli.folders import make_private
 from pysyncml.cli.hooks import HookHost
 from pysyncml.cli.locks import locked
 from pysyncml.cli.progress import Progress, progress_for
@@ -192,7 +192,8 @@ class CommandLineSyncEngine(HookHost):
         self._settle()
         self.fire('options.parse.term')
         self._check_files()
-        if not self.readonly and getattr(self.options, 'restore', None) is None:
+        silent = self.options.checkState or getattr(self.options, 'restore', None) is not None
+        if not self.readonly and not silent:
             self.save()
         self._open_model()
 
@@ -234,13 +235,14 @@ class CommandLineSyncEngine(HookHost):
             self.context = self.makeContext(None, None)
             return
         make_private(folder)
-        make_private_file(path)
         storage: Any = f'sqlite:///{path}'
         if '?' in path:  # would end the name of the file
             from pysyncml.cli.model import sqlite_url
 
             storage = sqlite_url(path)
-        self.context = self.makeContext(storage, os.path.dirname(path))
+        from pysyncml.cli.rebuild import open_state
+
+        self.context = open_state(self, path, storage)
 
     def _open_model(self) -> None:
         from pysyncml.cli.model import makeModel
@@ -251,6 +253,11 @@ class CommandLineSyncEngine(HookHost):
             self.fire('model.setup.extend')
             self.model.create_tables(work.connection)
             self.fire('model.setup.term')
+
+    def reopen(self) -> None:
+        """Open the state again, after it was found damaged: a new one is made then."""
+        self._open_context()
+        self._open_model()
 
     # --- run -------------------------------------------------------------------------------------
 
@@ -291,6 +298,12 @@ class CommandLineSyncEngine(HookHost):
             return overview.restore(self, chosen.restore)
         if chosen.describe or chosen.local:
             return overview.show(self)
+        if chosen.checkState:
+            from pysyncml.cli import check
+
+            return check.run(self)
+        if chosen.verify:
+            return client.compare(self)
         return serve.run(self) if chosen.server else client.run(self)
 
     def lock(self, role: str) -> contextlib.AbstractContextManager[None]:
@@ -309,6 +322,10 @@ class CommandLineSyncEngine(HookHost):
             yield work
 
     def _failed(self, error: BaseException, stream: TextIO | None = None) -> int:
+        if self.context is not None:
+            from pysyncml.cli.rebuild import post_mortem
+
+            error = post_mortem(self, error)
         line, code = explain(error)
         self.progress.close()
         if self.options is not None and self.options.json:
@@ -348,20 +365,21 @@ class CommandLineSyncEngine(HookHost):
         adapter = context.Adapter(
             devID=self.options.devid,
             name=self.deviceName,
-            devinfo=self._device_info(),
+            devinfo=self.device_info(),
             conflictPolicy=options.POLICIES[self.options.policy],
         )
         self.fire('adapter.create.adapter', context, adapter)
         if not self.options.server:
             self._join_peer(adapter, login)
-        store = adapter.addStore(self._make_store())
+        store = adapter.addStore(self.make_store())
         self.fire('adapter.create.store', context, adapter, store)
         if log.isEnabledFor(logging.INFO) and not self.readonly:
             self._log_pending(adapter)
         self.fire('adapter.create.term', context, adapter)
         return adapter
 
-    def _device_info(self) -> Any:
+    def device_info(self) -> Any:
+        """Return what this device says of itself."""
         from pysyncml import versionString
 
         params = {
@@ -373,7 +391,8 @@ class CommandLineSyncEngine(HookHost):
         }
         return self.context.DeviceInfo(**{'devID': self.options.devid, **params})
 
-    def _make_store(self) -> Any:
+    def make_store(self) -> Any:
+        """Return the datastore of the agent, which belongs to no adapter yet."""
         name = self.options.name or self.appDisplay
         params = {'uri': self.appLabel, 'displayName': name, 'agent': self.agent}
         return self.context.Store(**{**params, **self.storeParams})

@@ -33,6 +33,12 @@ _HINTS: tuple[tuple[type[Exception], str, str], ...] = (
         'If it is the right one all the same, run again with --allow-deletions.',
     ),
     (
+        errors.StateDamaged,
+        'made anew',
+        'The next run sets it aside and makes a new one; no note is lost by that.',
+    ),
+    (errors.CannotCompare, '--mode', 'What compares everything is --mode full.'),
+    (
         errors.MissingCredentials,
         '--username',
         'Run again with --username, and --password-file or the prompt for the password.',

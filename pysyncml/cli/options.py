@@ -178,6 +178,7 @@ def exit_codes_text() -> str:
         ExitCode.AUTHENTICATION: 'wrong login',
         ExitCode.PROTOCOL: 'the other side broke the protocol',
         ExitCode.LOCKED: 'already running',
+        ExitCode.DIFFERENT: 'something differs',
         ExitCode.INTERRUPTED: 'interrupted',
     }
     lines = ['']
@@ -221,6 +222,9 @@ def _generic(add: Callable[..., Any]) -> None:
 def _asking(add: Callable[..., Any]) -> None:
     add('-d', '--describe', action='store_true', help='show the configuration; change nothing')
     add('-l', '--local', action='store_true', help='show pending changes; change nothing')
+    add('--check-state', dest='checkState', action='store_true', help=(
+        'examine the state database, and mend what can be mended from what is there'
+    ))  # fmt: skip
     add(
         '--allow-deletions',
         dest='allowDeletions',
@@ -257,6 +261,9 @@ def _client(add: Callable[..., Any], engine: Any) -> None:
     ))  # fmt: skip
     add('--alerted', metavar='FILE', help=(
         'do what the server asks for in the notification in FILE ("-": the standard input)'
+    ))  # fmt: skip
+    add('--verify', action='store_true', help=(
+        'compare both sides by checksum and list what differs; change no note'
     ))  # fmt: skip
     add(
         '-r',
@@ -423,6 +430,7 @@ def settle(options: Any, said: frozenset[str], saved: dict[str, Any], fail: Any)
     lone = (options.describe, options.local, getattr(options, 'trash', False))
     if sum(map(bool, (*lone, getattr(options, 'restore', None)))) > 1:
         fail('--describe, --local, --trash and --restore are for one run each')
+    _check_examining(options, said, fail)
     _login(options, said, saved)
     if {'tls', 'tlsCert'} <= said:
         fail('--tls self-signed and --tls-cert do not go together')
@@ -447,6 +455,24 @@ def _check_alerted(options: Any, said: frozenset[str], fail: Any) -> None:
         fail('--alerted synchronises: it does not go with --describe, --local or --trash')
     if getattr(options, 'restore', None) is not None:
         fail('--alerted and --restore are for one run each')
+
+
+def _check_examining(options: Any, said: frozenset[str], fail: Any) -> None:
+    """See to it that a run that compares or examines does nothing else."""
+    if options.verify and options.server:
+        fail('--verify is for clients, and this directory is served: say --client or --remote URL')
+    asked = [name for name, chosen in (
+        ('--verify', options.verify),
+        ('--check-state', options.checkState),
+        ('--alerted', options.alerted is not None),
+        ('--mode', 'mode' in said),
+        ('--describe', options.describe),
+        ('--local', options.local),
+        ('--trash', getattr(options, 'trash', False)),
+        ('--restore', getattr(options, 'restore', None) is not None),
+    ) if chosen]  # fmt: skip
+    if len(asked) > 1 and {'--verify', '--check-state'} & set(asked):
+        fail(f'{" and ".join(asked)} do not go together')
 
 
 def _login(options: Any, said: frozenset[str], saved: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import socket
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pysyncml.cli import passwords
 from pysyncml.cli.options import read_address
+from pysyncml.cli.rebuild import check_accounts, post_mortem
 from pysyncml.cli.report import exit_code_of, printable, session_line, stats_as_json, write_json
 from pysyncml.cli.signals import stoppable
 from pysyncml.constants import ExitCode
-from pysyncml.errors import UsageError
+from pysyncml.errors import StateDamaged, UsageError
 from pysyncml.util import adict
 
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ _SHORT = 16  # characters of a device id that tell devices apart in a line for p
 def run(engine: CommandLineSyncEngine) -> int:
     """Serve until somebody says stop; return the exit code."""
     account = _account(engine)
+    check_accounts(engine, account)
     host = _host(engine, account)
     with engine.lock('server'), stoppable():
-        server = _server(engine, host)
+        failure = _Failure(engine)
+        server = _server(engine, host, failure)
         server.start()
         try:
             with contextlib.suppress(KeyboardInterrupt):
@@ -37,6 +41,7 @@ def run(engine: CommandLineSyncEngine) -> int:
                     engine.fire('server.start', server)
                 _announce(engine, server, account)
                 server.serve_forever()
+            failure.check()
         finally:
             server.stop()
             with engine.work():
@@ -47,8 +52,40 @@ def run(engine: CommandLineSyncEngine) -> int:
 
 def application(engine: CommandLineSyncEngine) -> Any:
     """Return the server as a plain WSGI application, for any other server to run."""
-    _account(engine)
+    check_accounts(engine, _account(engine))
     return _application(engine)
+
+
+class _Failure:
+    """Told by the adapter, in the thread that answered, that a message could not be answered.
+
+    Where that is because the state database is damaged, the server stops.
+    """
+
+    def __init__(self, engine: CommandLineSyncEngine, *, stops: bool = True) -> None:
+        self.engine = engine
+        self.error: BaseException | None = None
+        self._stops = stops
+        self._turn = threading.Lock()
+
+    def __call__(self, error: Exception) -> bool:
+        with self._turn:
+            if self.error is not None:
+                return True
+            found = post_mortem(self.engine, error)
+            if not isinstance(found, StateDamaged):
+                return False
+            self.error = found
+        if self._stops:
+            _thread.interrupt_main()
+        else:
+            log.error('%s: start the server anew', found)
+        return True
+
+    def check(self) -> None:
+        """Raise what has stopped the server, if that was a failure."""
+        if self.error is not None:
+            raise self.error
 
 
 class _Sessions:
@@ -88,7 +125,7 @@ def _refresh(engine: CommandLineSyncEngine, adapter: Any) -> None:
         adapter.stores[uri] = store
 
 
-def _application(engine: CommandLineSyncEngine) -> Any:
+def _application(engine: CommandLineSyncEngine, failure: _Failure | None = None) -> Any:
     from pysyncml.transport import Request, Response
     from pysyncml.transport.wsgi import application
 
@@ -97,6 +134,7 @@ def _application(engine: CommandLineSyncEngine) -> Any:
         adapter = engine.makeAdapter()
     adapter.onSession = lambda: _refresh(engine, adapter)
     adapter.onEnd = _Sessions(engine)
+    adapter.onFailure = failure or _Failure(engine, stops=False)
     adapter.auth = engine.options.auth
     adapter.mayDelete = lambda count, total: engine.options.allowDeletions
     adapter.max_devices = engine.options.maxDevices
@@ -111,7 +149,7 @@ def _application(engine: CommandLineSyncEngine) -> Any:
     return application(handler, trusted_proxies=[proxy] if proxy else ())
 
 
-def _server(engine: CommandLineSyncEngine, host: str) -> Any:
+def _server(engine: CommandLineSyncEngine, host: str, failure: _Failure) -> Any:
     from pysyncml.cli import certificates
     from pysyncml.transport.wsgi import AdHocServer
 
@@ -123,7 +161,7 @@ def _server(engine: CommandLineSyncEngine, host: str) -> Any:
     if cert is not None:
         certificates.warn_of_readers(key or cert)
     port = read_address(chosen.listen).port
-    return AdHocServer(_application(engine), host, port, tls_cert=cert, tls_key=key)
+    return AdHocServer(_application(engine, failure), host, port, tls_cert=cert, tls_key=key)
 
 
 def _is_anywhere(host: str) -> bool:

@@ -99,6 +99,17 @@ class ChangeLog:
             self._rows[item_id] = Change(item_id, self._last, int(ItemState.ADDED), self._now)
             self._dirty[item_id] = False
 
+    def forget(self, item_ids: Iterable[str]) -> None:
+        """Take away the rows of items that are not there; no peer is told of anything."""
+        self.flush()
+        rows = [{'b_item': item_id} for item_id in item_ids]
+        change = self._t.change
+        where = and_(change.c.store_id == self.store_id, change.c.item_id == bindparam('b_item'))
+        if rows:
+            self._connection.execute(change.delete().where(where), rows)
+        for row in rows:
+            self._rows[row['b_item']] = None
+
     def flush(self) -> None:
         """Write what was gathered."""
         if self._last == self._stored_last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, select
 
-from pysyncml.errors import InvalidContext
+from pysyncml.errors import InvalidContext, StateDamaged
+from pysyncml.state.damage import damaged, is_damage, sync_folder
 from pysyncml.state.tables import SCHEMA_VERSION, Tables, tables
 
 if TYPE_CHECKING:
@@ -130,15 +132,18 @@ class Database:
             self.engine.dispose()
 
     def _create_or_upgrade(self, connection: Connection) -> None:
-        option = self.tables.option
-        if not sqlalchemy.inspect(connection).has_table(option.name):
+        option, ours = self.tables.option, self.tables.metadata.tables.keys()
+        present = ours & set(sqlalchemy.inspect(connection).get_table_names())
+        if not present:
             self.tables.metadata.create_all(connection)
             connection.execute(option.insert().values(key=_SCHEMA_KEY, value=SCHEMA_VERSION))
             return
+        if option.name not in present:
+            raise StateDamaged('the state database is damaged (it does not have its own options)')
         query = select(option.c.value).where(option.c.key == _SCHEMA_KEY)
         version = connection.execute(query).scalar()
         if not isinstance(version, int):
-            raise InvalidContext('the state database does not say which version wrote it')
+            raise StateDamaged('the state database does not say which version wrote it')
         if version > SCHEMA_VERSION:
             raise InvalidContext(
                 f'the state database was written by a newer version (schema {version}, this '
@@ -146,11 +151,14 @@ class Database:
             )
         if version < SCHEMA_VERSION:
             self._upgrade(connection, version)
+        elif present != ours:
+            missing = ', '.join(sorted(ours - present))
+            raise StateDamaged(f'the state database is damaged ({missing} is not there)')
 
     def _upgrade(self, connection: Connection, version: int) -> None:
         path = self.engine.url.database
         if self.engine.dialect.name == 'sqlite' and path and os.path.exists(path):
-            _copy_sqlite(path, f'{path}.v{version}.bak')
+            copy_sqlite(path, f'{path}.v{version}.bak')
         for number in range(version + 1, SCHEMA_VERSION + 1):
             MIGRATIONS[number](connection, self.tables)
         option = self.tables.option
@@ -164,24 +172,45 @@ def _engine_of(bind: str | Engine | Connection) -> Engine:
     if isinstance(bind, Engine):
         return bind
     # neither the log nor the text of an error is the place for hashes, nonces and notes
-    engine = sqlalchemy.create_engine(bind, hide_parameters=True)
+    engine = sqlalchemy.create_engine(bind, hide_parameters=True, json_deserializer=_read_json)
+    event.listen(engine, 'handle_error', _tell_damage)
     if engine.dialect.name == 'sqlite':
         event.listen(engine, 'connect', _set_up_sqlite)
         event.listen(engine, 'begin', _begin_sqlite)
     return engine
 
 
+def _read_json(text: Any) -> Any:
+    """Return what a JSON column holds; numbers are not for us, as SQLite stores them as such."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(error) from error
+
+
+def _tell_damage(context: Any) -> None:
+    """Say so where an error of the database means that it is damaged."""
+    error = context.original_exception
+    if is_damage(error):
+        raise damaged(error) from error
+
+
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # the driver must not begin transactions by itself: we say BEGIN IMMEDIATE, so that a
     # transaction that reads first and writes later cannot fail in the middle
     connection.isolation_level = None
-    for pragma in (
-        'journal_mode=WAL',
-        'synchronous=FULL',
-        'foreign_keys=ON',
-        'busy_timeout=60000',
-    ):
-        connection.execute(f'PRAGMA {pragma}')
+    try:
+        for pragma in (
+            'journal_mode=WAL',
+            'synchronous=FULL',
+            'foreign_keys=ON',
+            'busy_timeout=60000',
+        ):
+            connection.execute(f'PRAGMA {pragma}')
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise damaged(error) from error
+        raise
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -203,11 +232,23 @@ def _really_begin(connection: Connection) -> None:
         _begin_sqlite(connection)
 
 
-def _copy_sqlite(path: str, target: str) -> None:
-    """Copy a database as it stands, with what is still in its write-ahead log."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite would let others read it
+def copy_sqlite(path: str, target: str) -> None:
+    """Copy a database as it stands, with what is still in its write-ahead log.
+
+    The copy is there as a whole, and lasts, or not at all.
+    """
+    made = f'{target}.new'
+    for end in ('', '-journal', '-wal', '-shm'):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made + end)
+    os.close(os.open(made, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite would let others read it
     with (
         contextlib.closing(sqlite3.connect(path)) as source,
-        contextlib.closing(sqlite3.connect(target)) as copy,
+        contextlib.closing(sqlite3.connect(made)) as copy,
     ):
         source.backup(copy)
+        copy.execute('PRAGMA journal_mode=DELETE')  # all of it in one file
+    with open(made, 'rb+') as file:
+        os.fsync(file.fileno())
+    os.replace(made, target)
+    sync_folder(os.path.dirname(os.path.abspath(target)))

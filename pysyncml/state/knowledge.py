@@ -20,6 +20,10 @@ from pysyncml.state.tables import Tables
 #: (soft delete), and hears nothing of it until it shows it again or asks for everything.
 SOFT = -1
 
+#: Stands in the place of the version a peer has acknowledged: it has the item in a version that is
+#: none of ours, so that there is no common ancestor.
+NEVER_WAS = 0
+
 
 @dataclass(slots=True)
 class Known:
@@ -38,6 +42,30 @@ class Known:
     def soft(self) -> bool:
         """Whether the peer has soft-deleted the item."""
         return self.offered == SOFT
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An item of ours, or the end of one, and what a peer knows of it."""
+
+    item_id: str
+    seq: int
+    state: int
+    remote_id: str | None
+    acknowledged: int | None
+    offered: int | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the item is deleted."""
+        return self.state == GONE
+
+    def waits(self, cursor: int) -> bool:
+        """Whether a peer that has come to *cursor* is still to be told of the newest version."""
+        if self.acknowledged == NEVER_WAS:
+            return False  # what it has is no version of ours; that is for a comparison to tell
+        behind = self.acknowledged is None or self.acknowledged < self.seq
+        return behind and self.seq > cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +359,37 @@ class Knowledge:
             change.c.state != GONE, mapping.c.remote_id.is_not(None), self._in_set()
         )
         return [(row[0], row[1], row[2]) for row in self._connection.execute(query)]
+
+    def listed(self, after: str, limit: int) -> list[Listed]:
+        """Return the items after the id *after*, in the order of ids, with what the peer knows.
+
+        Among them are deleted ones that the peer has an id for; what the peer has soft-deleted
+        is not.
+        """
+        self.flush()
+        change, mapping = self._t.change, self._t.mapping
+        query = (
+            self._joined(
+                change.c.item_id,
+                change.c.seq,
+                change.c.state,
+                mapping.c.remote_id,
+                mapping.c.seq,
+                mapping.c.offered,
+            )
+            .where(
+                change.c.item_id > after,
+                self._in_set(),
+                or_(change.c.state != GONE, mapping.c.remote_id.is_not(None)),
+            )
+            .order_by(change.c.item_id)
+            .limit(limit)
+        )
+        return [Listed(*row) for row in self._connection.execute(query)]
+
+    def lose_ancestor(self, item_id: str) -> None:
+        """The peer's version of an item and ours have no common ancestor any more."""
+        self.note(item_id, seq=NEVER_WAS, digest=None)
 
     def _in_set(self) -> Any:
         """Not soft-deleted by the peer."""

@@ -6,8 +6,19 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+)
 
+from pysyncml.errors import StateDamaged
 from pysyncml.state.tables import Tables
 
 
@@ -105,7 +116,14 @@ class Records:
         asked = tuple((name, value is None) for name, value in where.items())
         query = _selection(self._table(kind), tuple(f.name for f in fields(kind)), asked)
         values = {f'b_{name}': value for name, value in where.items() if value is not None}
-        return [kind(**row._mapping) for row in self._connection.execute(query, values)]
+        rows = [row._mapping for row in self._connection.execute(query, values)]
+        numbers = _numbers(self._table(kind), tuple(f.name for f in fields(kind)))
+        for row in rows:
+            # SQLite keeps anything in any column, and compares it with numbers without a word
+            odd = [name for name in numbers if not isinstance(row[name], int | None)]
+            if odd:
+                raise StateDamaged(f'the state database is damaged ({odd[0]} is no number)')
+        return [kind(**row) for row in rows]
 
     def first(self, kind: type[R], **where: Any) -> R | None:
         """Return the oldest record of *kind* whose columns equal *where*, if there is one."""
@@ -182,6 +200,12 @@ def _selection(
         column = table.c[name]
         query = query.where(column.is_(None) if null else column == bindparam(f'b_{name}'))
     return query
+
+
+@cache
+def _numbers(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the columns *names* that hold whole numbers."""
+    return tuple(name for name in names if isinstance(table.c[name].type, Integer))
 
 
 @cache

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
-from pysyncml.state.records import Records
+from pysyncml.state.records import BindingRecord, Records
 from pysyncml.state.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -138,16 +138,17 @@ class UnitOfWork:
         self._begin()
         try:
             finished = publisher.settle(self)
-            self._strike(publisher, finished)
+            self.strike(publisher.name, finished)
             self.flush()
         except BaseException:
             self._roll_back()
             raise
         self._end_transaction()
 
-    def _strike(self, publisher: Publisher, lines: list[str]) -> None:
+    def strike(self, name: str, lines: list[str]) -> None:
+        """Take *lines* of the publisher called *name* out of the journal."""
         journal = self.tables.journal
-        mine = journal.c.publisher == publisher.name
+        mine = journal.c.publisher == name
         for start in range(0, len(lines), 500):
             these = journal.c.line.in_(lines[start : start + 500])
             self.connection.execute(journal.delete().where(mine, these))
@@ -163,7 +164,7 @@ class UnitOfWork:
         lines = self.journal_lines(publisher.name)
         if lines and not self.readonly:
             publisher.publish(lines)
-            self._strike(publisher, publisher.settle(self))
+            self.strike(publisher.name, publisher.settle(self))
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -218,6 +219,18 @@ class UnitOfWork:
                 if self._session is not None:
                     self._session.expunge_all()
                 raise
+
+    def compare_anew(self, record: BindingRecord) -> None:
+        """Forget all that the peer of a binding knows: both sides compare everything next time.
+
+        Nothing is deleted by that on either side.
+        """
+        assert record.id is not None
+        self.knowledge(record.store_id, record.id).forget_all()
+        self.unfinished(record.id).drop()
+        record.our_anchor = record.peer_anchor = record.last_sync = record.suspended = None
+        record.cursor = 0
+        self.records.save(record)
 
     def unfinished(self, binding_id: int) -> Unfinished:
         """Return what has arrived of the item of a binding that comes in parts."""

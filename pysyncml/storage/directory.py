@@ -275,6 +275,18 @@ class DirectoryStorage(Storage[os.stat_result]):
                 count += 1
         return count
 
+    def keep_staged(self, named: str) -> int:
+        """Put staged bodies into the trash that *named*, lines of a journal, does not name."""
+        slot = self.trash.slot()
+        count = 0
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self.state.path('staged'))):
+                if name not in named:
+                    with self.state.at(f'staged/{name}') as spot:
+                        slot.put(spot, f'recovered-{name}')
+                    count += 1
+        return count
+
     def staged_path(self, token: str) -> str:
         """Return where the body that *token* stands for is staged."""
         return self.state.path(f'staged/{token}')

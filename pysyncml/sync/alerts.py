@@ -14,7 +14,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
 )
 from pysyncml.protocol import auth
-from pysyncml.protocol.messages import Alert, Item
+from pysyncml.protocol.messages import Alert, Cred, Item
 from pysyncml.protocol.stages import Stage
 from pysyncml.sync.filtering import read_filter
 from pysyncml.sync.large_objects import unpack
@@ -48,7 +48,7 @@ def _alert(command: Alert, item: Item, parties: Parties) -> Reply:
         binding = parties.find(item.target_uri) or parties.find(item.source_uri)
         code = StatusCode.NOT_FOUND if binding is None else _agree(binding, command.code, item)
     else:
-        refusal = _admission(parties, command, item)
+        refusal = admission(parties, command.cred, item.target_uri or item.source_uri)
         if refusal is not None:
             chal = None if refusal == StatusCode.RETRY_LATER else auth.basic_challenge()
             return Reply(command, refusal, (), item.target_uri, item.source_uri, chal=chal)
@@ -59,15 +59,15 @@ def _alert(command: Alert, item: Item, parties: Parties) -> Reply:
     return Reply(command, code, (*echo, *note), item.target_uri, item.source_uri)
 
 
-def _admission(parties: Parties, command: Alert, item: Item) -> StatusCode | None:
-    """Return why *command* may not come to a datastore that has accounts of its own."""
-    name = find_uri(item.target_uri or item.source_uri or '', parties.stores)
+def admission(parties: Parties, cred: Cred | None, uri: str | None) -> StatusCode | None:
+    """Return why *cred* does not open the datastore *uri*, which may have accounts of its own."""
+    name = find_uri(uri or '', parties.stores)
     if name is None or not parties.stores[name].accounts:
         return None
-    if command.cred is None:
+    if cred is None:
         return StatusCode.MISSING_CREDENTIALS
     try:
-        user = parties.user_of(command.cred, parties.stores[name].accounts)
+        user = parties.user_of(cred, parties.stores[name].accounts)
     except LoginDelayed:
         return StatusCode.RETRY_LATER
     except AuthError:
@@ -194,6 +194,11 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
         binding.problem(str(error))
         return StatusCode.BAD_REQUEST
     progress.agreed = True
+    if record.our_anchor is None:
+        # from now on this device is one that has been here: only what has no anchor may have been
+        # wiped, and loses what the server knows of it
+        record.our_anchor = progress.our_next
+        binding.parties.work.records.save(record)
     theirs = SyncType.of_alert(code)
     wanted = SyncType(progress.mode)
     if code == AlertCode.RESUME and progress.resumed:

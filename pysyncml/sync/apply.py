@@ -41,6 +41,7 @@ from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
+from pysyncml.sync.verifying import answer_checksums
 
 
 def apply(command: Command, answered: Sent | None, parties: Parties) -> list[Said]:
@@ -110,7 +111,10 @@ def _learn(command: Put | Results, parties: Parties) -> list[Reply]:
 
 
 def _tell(command: Get, parties: Parties) -> list[Reply]:
-    return [_tell_one(command, item, parties) for item in command.items or (Item(),)]
+    return [
+        answer_checksums(command, item, parties) or _tell_one(command, item, parties)
+        for item in command.items or (Item(),)
+    ]
 
 
 def _tell_one(command: Get, item: Item, parties: Parties) -> Reply:

@@ -14,6 +14,7 @@ from pysyncml.errors import (
     InvalidContent,
     InvalidItem,
     ItemNotEmpty,
+    StateDamaged,
     StoreFull,
     SyncmlError,
 )
@@ -21,6 +22,7 @@ from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
 from pysyncml.state.knowledge import Known
 from pysyncml.sync.hierarchy import place
+from pysyncml.sync.large_objects import UNRELATED
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here, Situation, Verdict, reconcile
 
@@ -54,6 +56,8 @@ def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     try:
         with binding.savepoint():
             return action(), ''
+    except StateDamaged:
+        raise
     except SyncmlError as error:
         return error.status, str(error) or type(error).__name__
     except LookupError as error:
@@ -135,6 +139,8 @@ class Incoming:
         """Decide and do; return the Status code."""
         if self.known is not None and self.known.soft:
             self._recall(self.known)
+        if self.known is not None and self._is_unrelated():
+            self._part_ways(self.known)
         if isinstance(self.command, Delete):
             verdict, status = reconcile(self._situation())
         elif self._is_astray():
@@ -204,6 +210,18 @@ class Incoming:
         self.binding.parties.work.records.save(record)
         self.binding.known.note(known.item_id, offered=None)
 
+    def _is_unrelated(self) -> bool:
+        """Whether a client says that what comes is no descendant of the version here."""
+        metas = (self.command.meta, self.item.meta)
+        said = any(meta is not None and UNRELATED in meta.emi for meta in metas)
+        return said and self.binding.role is Role.SERVER and not self.binding.wipes
+
+    def _part_ways(self, known: Known) -> None:
+        """Take both versions for changed since the peer last looked: neither is the older one."""
+        if self.here in (Here.UNCHANGED, Here.CHANGED):
+            self._recall(known)
+            self.binding.known.lose_ancestor(known.item_id)
+
     def _default_type(self) -> str:
         types = self.binding.store.contentTypes
         preferred = next((info for info in types if info.preferred), types[0])
@@ -254,7 +272,11 @@ class Incoming:
         if self.binding.wipes:
             return known.seen != self.number  # the old pairs do not count any more
         if self.binding.role is Role.SERVER:
-            return known.remote_id is None
+            # a device whose state is older than it was may know an item by a new id: it will
+            # not show the old one, and if it does, that is taken for a new item
+            return known.remote_id is None or (
+                known.seen != self.number and self.agent.isSameItem(item_id, self.loaded)
+            )
         return known.seq is None and known.remote_id is None
 
     def _is_newer(self) -> bool:

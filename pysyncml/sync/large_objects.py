@@ -37,6 +37,10 @@ from pysyncml.state.unfinished import Unfinished, UnfinishedObject
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
 
+#: Experimental meta information that tells a server of our kind: what comes is no descendant of a
+#: version it has, as a comparison has shown (:mod:`pysyncml.sync.verifying`).
+UNRELATED = 'pysyncml-ancestor=none'
+
 _POSITION = 'datapos='
 _BLANKS = re.compile(rb'\A[ \t\r\n]|[ \t\r\n]{32}')
 _LONGEST_GAP = 40  # bytes; in XML longer ones travel in base64, and elsewhere do not matter
@@ -75,6 +79,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
         'target_parent': item.target_parent,
         'source_parent': item.source_parent,
         'type': said.command.meta.type if said.command.meta else None,
+        'unrelated': said.command.meta is not None and UNRELATED in said.command.meta.emi,
         'encoding': binding.parties.session.encoding,
         'format': form,
         'size': len(data),
@@ -180,6 +185,8 @@ def _boundary(parcel: dict[str, Any], data: bytes, start: int, end: int) -> int:
 def _part(parcel: dict[str, Any], data: bytes, *, more: bool) -> ItemsCommand:
     start = parcel['offset']
     position = (f'{_POSITION}{start}',) if start and parcel.get('resumed') else ()
+    if parcel.get('unrelated'):
+        position = (*position, UNRELATED)
     meta = Meta(
         type=parcel['type'],
         format=parcel['format'],
@@ -246,7 +253,9 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
     if not _is_complete(thing):
         return StatusCode.OBJECT_SIZE_MISMATCH, item, alerts
     described = thing.described
-    meta = replace(item.meta or Meta(), type=described['type'], format=None, size=None, emi=())
+    meta = item.meta or Meta()
+    emi = tuple(text for text in meta.emi if not text.startswith(_POSITION))
+    meta = replace(meta, type=described['type'], format=None, size=None, emi=emi)
     return 0, replace(item, data=whole, meta=meta), alerts
 
 

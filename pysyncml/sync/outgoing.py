@@ -14,7 +14,7 @@ from enum import Enum, auto
 from math import inf
 
 from pysyncml.constants import Role
-from pysyncml.errors import FeatureNotSupported, SyncmlError
+from pysyncml.errors import FeatureNotSupported, StateDamaged, SyncmlError
 from pysyncml.protocol.messages import (
     Add,
     Delete,
@@ -27,10 +27,11 @@ from pysyncml.protocol.messages import (
 )
 from pysyncml.protocol.session import Said, Sent
 from pysyncml.protocol.stages import Stage
-from pysyncml.state.knowledge import Pending
+from pysyncml.state.knowledge import NEVER_WAS, Pending
 from pysyncml.sync import large_objects
 from pysyncml.sync.filtering import chosen, drop_unwanted
 from pysyncml.sync.hierarchy import parents, parents_first
+from pysyncml.sync.large_objects import UNRELATED
 from pysyncml.sync.maps import given_id, pairs
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.room import LONGEST, Room
@@ -271,7 +272,7 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
             return None
         item = Item(source=Location(name)) if client else Item(target=Location(name))
         sent = Sent('Delete', progress.store, pending.item_id, pending.seq, True)
-        return Said(Delete(items=(item,)), sent)
+        return Said(Delete(meta=_unrelated(binding, pending), items=(item,)), sent)
     data = _dump(binding, pending.item_id)
     if data is None:
         return None
@@ -281,9 +282,17 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
         item = Item(source=Location(given_id(binding, pending)), data=body, **place)
     else:
         item = Item(target=Location(pending.remote_id or ''), data=body, **place)
-    command = kind(meta=Meta(type=ctype), items=(item,))
+    lost = _unrelated(binding, pending)
+    meta = Meta(type=ctype) if lost is None else replace(lost, type=ctype)
+    command = kind(meta=meta, items=(item,))
     sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
     return Said(command, sent)
+
+
+def _unrelated(binding: Binding, pending: Pending) -> Meta | None:
+    """Return what tells a server that our version is no descendant of its own."""
+    lost = binding.role is Role.CLIENT and pending.acknowledged == NEVER_WAS
+    return Meta(emi=(UNRELATED,)) if lost else None
 
 
 def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
@@ -314,6 +323,8 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
         if isinstance(written, tuple):
             return written[0], written[2], digest
         return ctype, written, digest
+    except StateDamaged:
+        raise
     except (SyncmlError, LookupError, OSError) as error:
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error}')

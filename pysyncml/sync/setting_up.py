@@ -170,8 +170,6 @@ def _open_bindings(parties: Parties) -> None:
             progress.mode = int(SyncType.TWO_WAY)
         if may_go_on(binding):
             go_on(binding)
-        record.our_anchor = record.our_anchor or new_anchor(parties, None)
-        parties.work.records.save(record)
     if parties.stores and not parties.session.datastores:
         names = ', '.join(f'"{uri}"' for uri in parties.modes)
         raise NoSuchRoute(f'the server has nothing that goes with {names}')
@@ -187,7 +185,8 @@ def new_anchor(parties: Parties, last: str | None) -> str:
 
 def _alert(binding: Binding) -> Said:
     progress, record = binding.progress, binding.record
-    progress.our_last = record.our_anchor
+    if not progress.resumed:
+        progress.our_last = record.our_anchor
     progress.our_next = new_anchor(binding.parties, record.our_anchor)
     code = binding.alert_code
     if progress.resumed and binding.role is Role.CLIENT:
@@ -224,6 +223,7 @@ def go_on(binding: Binding) -> None:
     progress.number = state['number']
     progress.incomplete = bool(state.get('incomplete'))
     progress.filter = progress.filter or state.get('filter')
+    progress.our_last = state.get('our_last', binding.record.our_anchor)
     progress.resumed = True
     parcel = state['parcel']
     if parcel is not None and parcel['encoding'] == binding.parties.session.encoding:
@@ -252,6 +252,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'number': progress.number,
         'filter': progress.filter,
         'peer_last': progress.peer_last,
+        'our_last': progress.our_last,
         'parcel': progress.parcel,
         'incomplete': progress.incomplete or bool(binding.stats.hereErr),
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),

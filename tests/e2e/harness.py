@@ -43,7 +43,17 @@ COUNTS = (
     'merged',
 )
 
-_PLAIN = ('-d', '--describe', '-l', '--local', '--trash', '--restore', '--help', '--version')
+_PLAIN = (
+    '-d',
+    '--describe',
+    '-l',
+    '--local',
+    '--trash',
+    '--restore',
+    '--check-state',
+    '--help',
+    '--version',
+)
 
 
 @dataclass

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 import time
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, inspect, select, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    update,
+)
 
 from pysyncml.constants import ItemState
 from pysyncml.context import Context
-from pysyncml.errors import InvalidContext
-from pysyncml.state import database
+from pysyncml.errors import InvalidContext, StateDamaged
+from pysyncml.state import damage, database
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from tests.sync.support import BookmarkAgent, contents, device
 
@@ -133,6 +145,91 @@ def test_a_database_of_the_first_version_gets_what_is_new(url, tmp_path):
     assert 'encoding' in [row[1] for row in new.execute('pragma table_info(pysyncml_device)')]
     assert new.execute('select count(*) from pysyncml_chunk').fetchone() == (0,)
     new.close()
+
+
+def test_an_upgrade_may_be_broken_off_anywhere(url, tmp_path, monkeypatch):
+    """What lies on the disk at each step, were the power lost there, is upgraded as well."""
+    context = Context(storage=url)
+    context.options.update({'a': 1})
+    set_version(context, 1)
+    context.close()
+    old = sqlite3.connect(tmp_path / 'state.db')
+    old.execute('alter table pysyncml_device drop column encoding')
+    old.execute('drop table pysyncml_chunk')
+    old.commit()
+    old.close()
+    left = []
+
+    def snapshot(*_, **__):
+        folder = tmp_path / f'crash-{len(left)}'
+        folder.mkdir()
+        for path in tmp_path.glob('state.db*'):
+            if not path.name.endswith('-shm'):
+                shutil.copyfile(path, folder / path.name)
+        left.append(folder)
+
+    context = Context(storage=url)
+    for name in ('before_cursor_execute', 'commit'):
+        event.listen(context.sa_engine, name, snapshot)
+    for name in ('replace', 'fsync', 'chmod'):
+        usual = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, usual=usual: (snapshot(), usual(*args)))
+    assert context.options.get('a') == 1
+    monkeypatch.undo()
+    snapshot()
+    context.close()
+    assert len(left) > 20
+    for folder in left:
+        again = Context(storage=f'sqlite:///{folder}/state.db')
+        assert again.options.get('a') == 1
+        again.Adapter(name='x', devinfo=again.DeviceInfo(devID='d'))
+        again.close()
+        copy = sqlite3.connect(folder / 'state.db.v1.bak')
+        assert copy.execute('pragma integrity_check').fetchone() == ('ok',)
+        query = "select value from pysyncml_option where key = 'schema.version'"
+        assert copy.execute(query).fetchone() == (1,)
+        copy.close()
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        "update pysyncml_option set value = '{' where key = 'a'",
+        'drop table pysyncml_option',
+        'drop table pysyncml_mapping',
+        "update pysyncml_option set key = cast(x'ff' as text) where key = 'a'",
+    ],
+)
+def test_damage_is_called_so(url, tmp_path, line):
+    context = Context(storage=url)
+    context.options.update({'a': [1]})
+    context.close()
+    path = tmp_path / 'state.db'
+    raw = sqlite3.connect(path)
+    raw.execute(line)
+    raw.commit()
+    raw.close()
+    with pytest.raises(StateDamaged):
+        Context(storage=url).options.get('a')
+
+
+@pytest.mark.parametrize('data', [b'no database' * 100, b'SQLite format 3\0' + bytes(5000)])
+def test_what_is_no_database_is_called_damaged(url, tmp_path, data):
+    (tmp_path / 'state.db').write_bytes(data)
+    with pytest.raises(StateDamaged):
+        Context(storage=url).options.get('a')
+    assert damage.examine(str(tmp_path / 'state.db'))
+
+
+def test_a_whole_database_is_not_damaged(url, tmp_path):
+    context = Context(storage=url)
+    context.options.update({'a': [1], 'b': 2, 'c': 1.5, 'd': 'x', 'e': True})
+    context.Adapter(name='x', devinfo=context.DeviceInfo(devID='d'))
+    context.close()
+    assert damage.examine(str(tmp_path / 'state.db')) == []
 
 
 # --- an application's own engine or connection ----------------------------------------------------

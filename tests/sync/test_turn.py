@@ -111,20 +111,20 @@ def test_a_first_session(pair):
         c:
         Put#1(S=./devinf12)
         Get#2(T=./devinf12)
-        Alert#3(201,T=notes,S=n,Last=a,Next=b)
+        Alert#3(201,T=notes,S=n,Last=,Next=a)
         Final
         s:
         Status#1(M1,0,SyncHdr,T=http://S/,S=C,200)
         Status#2(M1,1,Put,S=./devinf12,200)
         Status#3(M1,2,Get,T=./devinf12,200)
         Results#4(M1,2,S=./devinf12)
-        Status#5(M1,3,Alert,T=notes,S=n,Next=b,200)
-        Alert#6(201,T=n,S=notes,Last=,Next=c)
+        Status#5(M1,3,Alert,T=notes,S=n,Next=a,200)
+        Alert#6(201,T=n,S=notes,Last=,Next=b)
         Final
         c:
         Status#1(M1,0,SyncHdr,T=C,S=http://S/,200)
         Status#2(M1,4,Results,S=./devinf12,200)
-        Status#3(M1,6,Alert,T=n,S=notes,Next=c,200)
+        Status#3(M1,6,Alert,T=n,S=notes,Next=b,200)
         Sync#4(T=notes,S=n,2)
         Add#5(S=l1)
         Add#6(S=l2)

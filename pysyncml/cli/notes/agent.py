@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pysyncml
+from pysyncml.cli.notes.checking import IndexCheck
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
 from pysyncml.cli.notes.plain import adapted, variants
 from pysyncml.cli.notes.scan import Scan
 from pysyncml.storage import (
     DirectoryStorage,
+    Ignore,
     conflict_name,
     is_racy,
     local_name,
@@ -77,6 +79,7 @@ class Desk:
         self.bodies: dict[str, bytes] = {}  # staged and not published yet
         self.places = Places(self)
         self.outcomes: list[Any] = []
+        self.ignore: Ignore | None = None  # read when it is first asked
 
     def checkpoint(self) -> Callable[[], None]:
         """Return what takes back all that is done from now on, but for what is in the database."""
@@ -94,7 +97,8 @@ class Desk:
 
     def prepare(self) -> list[str]:
         """Make the staged bodies durable; see :class:`~pysyncml.state.work.Publisher`."""
-        self.places.settle()
+        if not self.agent.engine.options.verify:  # which moves no file
+            self.places.settle()
         self.index.flush()
         return list(self.batch.prepare())
 
@@ -257,6 +261,37 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Return what is equal for notes of equal name and content."""
         text = '\0'.join([item.name or '', item.digest, repr(sorted(item.extensions.items()))])
         return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+
+    def checksumItem(self, itemID: str) -> tuple[str, str] | None:
+        """Return the name of a note, and the SHA-256 of its file as it is on the disk now.
+
+        A file that is not what the index says, though nothing shows that it was changed, is
+        looked at by the next scan.
+        """
+        row = self._row(itemID)
+        if self._is_out_of_sight(row.path):
+            return None
+        digest, stat = self.storage.hash(row.path)
+        if digest != row.sha256:
+            if row.stamp != stamp(stat):
+                raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
+            row.stamp = b''
+            self.desk.index.put(row)
+        return row.name, digest
+
+    def check_index(self) -> list[tuple[str, str]]:
+        """Compare the index with the files, all of which are read, and with the journal."""
+        return IndexCheck(self).run()
+
+    def _is_out_of_sight(self, path: str) -> bool:
+        desk = self.desk
+        if desk.ignore is None:
+            desk.ignore = Ignore(self.engine.rootDir, self.engine.syncSubdir)
+        parts = path.split('/')
+        return any(
+            desk.ignore.skip('/'.join(parts[:count]), count < len(parts))
+            for count in range(1, len(parts) + 1)
+        )
 
     # --- to and from bytes --------------------------------------------------------------------
 

@@ -93,6 +93,13 @@ class NoteIndex:
         query = select(table.c.path, table.c.stamp)
         return {_decode(path): stamp or b'' for path, stamp in self._connection.execute(query)}
 
+    def doubles(self) -> list[str]:
+        """Return the paths at which more than one note is said to lie."""
+        self.flush()
+        path = self._table.c.path
+        query = select(path).group_by(path).having(func.count() > 1)
+        return [_decode(path) for path in self._connection.execute(query).scalars()]
+
     def count(self) -> int:
         """Return how many notes there are."""
         self.flush()
@@ -172,7 +179,10 @@ class NoteIndex:
         bases = self._bases
         query = select(bases.c.body).where(bases.c.id == item_id)
         packed = self._connection.execute(query).scalar()
-        return None if packed is None else zlib.decompress(packed)
+        try:
+            return None if packed is None else zlib.decompress(packed)
+        except (zlib.error, TypeError):
+            return None  # what cannot be read is not known
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -193,6 +203,13 @@ class NoteIndex:
             self._new_gone[item_id] = row.name
         if row is not None and row.stored:
             self._removed.add(item_id)
+
+    def drop(self, item_id: str) -> None:
+        """Take away a row that should not be there, without a trace."""
+        self._rows[item_id] = None
+        self._dirty.discard(item_id)
+        self._removed.add(item_id)
+        self._new_bases[item_id] = None
 
     def gone_name(self, item_id: str) -> str | None:
         """Return the name that a deleted note had."""

@@ -194,6 +194,8 @@ class Scan:
             log.warning('notes are being moved just now: deletions wait for the next time')
             result.deleted.clear()
         self._guard(len(result.deleted), len(result.added))
+        if result.added and not self.engine.readonly:
+            self._check_log()
         # deletions come first, as they make room for others on the way, too
         for item_id, _ in result.deleted:
             self.index.remove(item_id)
@@ -207,6 +209,17 @@ class Scan:
             self._changed(rows[item_id], path, edited=True)
         for path in result.added:
             self._added(path)
+
+    def _check_log(self) -> None:
+        """See whether new files are new, rather than the index has lost them.
+
+        As new notes they would be doubled by peers that have them already.
+        """
+        if self.store.itemCount() != self.index.count():
+            self.store.mend_log(self.index.ids())
+            log.warning(
+                'the index of notes was not complete: the next synchronisation compares everything'
+            )
 
     def _moves_about(self) -> bool:
         """Whether more files are there now than we saw: one may have been moved behind our back.
