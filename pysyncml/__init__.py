@@ -63,6 +63,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         'ReadOnly',
         'RefusedError',
         'RemoteProtocolError',
+        'StateBusy',
         'StorageError',
         'StoreEmpty',
         'StoreFull',

@@ -424,7 +424,8 @@ class Adapter(Device):
         Args:
             session: what the program keeps for this client; only written to.
             request: has ``headers`` with ``content-type``, and ``body`` in bytes; and ``url``,
-                unless a client is to send its credentials with every message.
+                unless a client is to send its credentials with every message; and, if that is
+                known, ``waited``: the seconds it has been waiting.
             response: gets ``contentType``, ``body`` and ``status`` (of HTTP).
 
         Returns:
@@ -434,7 +435,8 @@ class Adapter(Device):
 
         content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
         url = getattr(request, 'url', None)
-        reply = answer(self, content_type or '', request.body, url, request.headers)
+        waited = getattr(request, 'waited', None) or 0.0
+        reply = answer(self, content_type or '', request.body, url, request.headers, waited)
         response.contentType, response.body = reply.content_type, reply.body
         response.status = reply.status
         if session is not None:
@@ -465,6 +467,4 @@ class Adapter(Device):
     def dropSessions(self, before: float) -> None:
         """Forget conversations that were left alone since *before* (seconds since 1970)."""
         with self.context.inWork() as work:
-            for record in work.records.find(SessionRecord):
-                if record.updated < before:
-                    work.records.delete(record)
+            work.records.delete_older(SessionRecord, before)

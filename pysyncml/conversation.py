@@ -113,6 +113,7 @@ def _converse(
                 raise
             # we are leaving; some servers have nothing to say to that (SyncEvolution does not)
             log.info('the server has not answered that the session is put off: %s', error)
+            adapter.suspended = True
             return stats_of(session)
 
 

@@ -20,6 +20,7 @@
     │  ├─ ConflictError
     │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
+    ├─ StateBusy                others are at work: come back later
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
@@ -214,6 +215,13 @@ class InvalidContext(SyncmlError):
     """The context cannot be set up this way."""
 
     exit_code = ExitCode.USAGE
+
+
+class StateBusy(SyncmlError):
+    """Others have been working on the same state for too long: try again later."""
+
+    status = StatusCode.RETRY_LATER
+    exit_code = ExitCode.LOCKED
 
 
 class InvalidAdapter(SyncmlError):

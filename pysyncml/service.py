@@ -19,6 +19,7 @@ from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
     RemoteProtocolError,
+    StateBusy,
     SyncmlError,
     UnknownAuthType,
 )
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
 
 from pysyncml.busy import Post, later
 from pysyncml.conversation import limit_for, stats_of
-from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
+from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal, token_in
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
+
+#: Seconds a message waits in line before its client is told to come back later: less than the
+#: time after which clients stop listening.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ def answer(
     body: bytes,
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
+    waited: float = 0.0,
 ) -> Answer:
     """Answer one message of a client. Nothing passes: every failure has its answer.
 
@@ -74,6 +80,8 @@ def answer(
             one of its own (RespURI), and needs no credentials there. Without, it must send them
             with every message.
         headers: those of HTTP; ``x-syncml-hmac`` and ``x-syncml-client`` matter.
+        waited: seconds the message has been waiting already. If others keep it waiting for too
+            long, the client is told to come back (417), and nothing is done.
     """
     try:
         encoding = recognise(content_type, body).name
@@ -84,10 +92,10 @@ def answer(
     if adapter.isBusy is not None and adapter.isBusy():
         content_type, body = encode(later(post.message, kept=adapter.waiting.put(post)), encoding)
         return Answer(body, content_type)
-    return _answer(adapter, post, asked, encoding)
+    return _answer(adapter, post, asked, encoding, max(0.0, PATIENCE - waited))
 
 
-def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
+def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str, patience: float) -> Answer:
     """Answer *post* to who has *asked* for that: with itself, or later with another message."""
     message = post.message
     door = Doorkeeper(adapter.auth, asked.message, asked.body, asked.url, asked.headers)
@@ -95,12 +103,18 @@ def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
     sender = message.header.source.uri
     try:
         ended: list[Any] = []
-        with adapter.context.work() as work:
+        with adapter.context.work(patience=patience) as work:
             server = _Server(adapter, work, message, encoding, digest, door, ended)
             reply = server.answer(post.headers)
         for peer, stats, how in ended:
             adapter.tellEnd(peer, stats, how)
         return reply
+    except StateBusy:
+        log.info('a message of %s has waited for too long: it is to come again', sender)
+        if post is not asked:
+            adapter.waiting.put(post)
+        # without a word: what comes with one is a refusal that waiting does not change
+        refused = refusal(asked.message, StatusCode.RETRY_LATER)
     except AuthError as error:
         if post is not asked:
             adapter.waiting.put(post)  # whom it belongs to will still ask for it
@@ -161,14 +175,14 @@ class _Server:
         row = None
         if peer is not None:
             row = self.work.records.first(SessionRecord, device_id=peer.id)
-        mine = row is not None and row.session_id == header.session_id
+        mine = row is not None and self._belongs(row)
         if row is not None and mine and row.request == self.digest and row.answer is not None:
             return Answer(row.answer, row.content_type or '')
         goes_on = mine and header.msg_id != '1'
         user = self.door.admit(self.work, peer, row if goes_on else None)
         if peer is None:
             peer = self._new_peer(headers)
-        session, row = self._session(peer, row)
+        session, row = self._session(peer, row, mine)
         session.authenticated = True
         session.encoding = self.encoding
         self.door.note(self.work, peer, session)
@@ -188,11 +202,23 @@ class _Server:
 
     # --- which conversation -------------------------------------------------------------------
 
+    def _belongs(self, row: SessionRecord) -> bool:
+        """Whether the message is one of the session *row*.
+
+        Its number does not tell that: a copy of a device, with the same id, counts alike. The
+        address does, as each session has one of its own; clients that do not go there are taken
+        at their word.
+        """
+        if row.session_id != self.header.session_id:
+            return False
+        token = token_in(self.door.url)
+        return not token or hmac.compare_digest(token.encode(), str(row.state['token']).encode())
+
     def _session(
-        self, peer: DeviceRecord, row: SessionRecord | None
+        self, peer: DeviceRecord, row: SessionRecord | None, mine: bool
     ) -> tuple[Session, SessionRecord]:
         header = self.header
-        if row is not None and row.session_id == header.session_id and header.msg_id != '1':
+        if row is not None and mine and header.msg_id != '1':
             session = Session.restore(row.state['session'])
             session.unsaid = _read(row.state.get('unsaid'))
             follows = _follows(header.msg_id, session.peer_msg_id) and not session.done
@@ -202,6 +228,11 @@ class _Server:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             return session, row
         begins = any(isinstance(c, Put | Get) for c in self.message.commands)
+        if row is not None and not mine and token_in(self.door.url):
+            raise RemoteProtocolError(
+                'another session with this device has begun since: synchronise again',
+                StatusCode.RETRY_LATER,
+            )
         if header.msg_id != '1' and not begins and not self._asks():
             raise RemoteProtocolError(
                 'this session is not known any more: synchronise again',

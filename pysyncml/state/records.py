@@ -129,6 +129,11 @@ class Records:
         self._delete(table, table.c.id == record.id)
         record.id = None
 
+    def delete_older(self, kind: type[R], before: float) -> None:
+        """Delete the records of *kind* that were ``updated`` before then, without loading them."""
+        table = self._table(kind)
+        self._delete(table, table.c.updated < before)
+
     def _delete(self, table: Table, where: ColumnElement[bool]) -> None:
         # an application's database may not cascade by itself: SQLite does only where told to
         for other in self._tables.metadata.tables.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from cheroot.server import HTTPConnection
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from pysyncml.errors import UsageError
+from pysyncml.transport.wsgi import WAITED
 
 __all__ = ['Server', 'tls_adapter']
 
@@ -26,9 +28,12 @@ class _Connection(HTTPConnection):
     """
 
     shaken = False
+    #: When it was put in line for a thread (:func:`time.monotonic`), and how long it waited there.
+    queued = waited = 0.0
 
     def communicate(self) -> bool:
         """Answer one request; return whether the connection stays open."""
+        self.waited = time.monotonic() - self.queued
         if self.server.ssl_adapter is not None and not self.shaken:
             try:
                 self.socket.do_handshake()
@@ -37,6 +42,16 @@ class _Connection(HTTPConnection):
                 return False
             self.shaken = True
         return bool(super().communicate())  # type: ignore[no-untyped-call]
+
+
+class _Gateway(wsgi.Gateway_10):
+    """Tells the application how long a request has waited for a thread."""
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the environment of the request."""
+        environ: dict[str, Any] = super().get_environ()
+        environ[WAITED] = self.req.conn.waited
+        return environ
 
 
 class _TLSAdapter(BuiltinSSLAdapter):
@@ -70,7 +85,13 @@ class Server(wsgi.Server):
             request_queue_size=128,
             timeout=timeout,  # type: ignore[arg-type]
         )
+        self.gateway = _Gateway
         self.keep_alive_conn_limit = 8 * threads
+
+    def process_conn(self, conn: Any) -> None:
+        """Put a connection that has something to say in line for a thread."""
+        conn.queued = time.monotonic()
+        super().process_conn(conn)
 
     def error_log(self, msg: str = '', level: int = logging.INFO, traceback: bool = False) -> None:
         """Write *msg* to the log."""

@@ -33,6 +33,9 @@ log = logging.getLogger('pysyncml.transport')
 MAX_BODY = 64 << 20
 """How many bytes a message may have, unless said otherwise."""
 
+WAITED = 'pysyncml.waited'
+"""In the environment of a request: the seconds it has waited for a thread, where that is known."""
+
 _BLOCK = 1 << 16
 _WELCOME = 'This is a SyncML server: give this address to a SyncML client.'
 _FAILED = 'The server failed: its log says why.'
@@ -92,7 +95,8 @@ def _respond(environ: Environ, method: str, handler: Handler, max_body: int) -> 
     headers = {k[5:].replace('_', '-'): v for k, v in environ.items() if k.startswith('HTTP_')}
     headers['content-type'] = environ.get('CONTENT_TYPE', '')
     remote = environ.get('REMOTE_ADDR') or None
-    return _handled(handler, Request(_url(environ), headers, body, remote))
+    waited = float(environ.get(WAITED, 0.0))
+    return _handled(handler, Request(_url(environ), headers, body, remote, waited))
 
 
 def _handled(handler: Handler, request: Request) -> Response:
