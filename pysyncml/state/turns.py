@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from pysyncml.errors import StateBusy
 
@@ -84,6 +85,7 @@ class Turns:
     def __init__(self, path: str) -> None:
         self.path = path
         self._line = Line()
+        self._locks: list[Any] | None = None
 
     @contextlib.contextmanager
     def turn(self, seconds: float | None = None) -> Iterator[None]:
@@ -108,7 +110,11 @@ class Turns:
     def _among_programs(self, deadline: float) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        upcoming, lock = FileLock(f'{self.path}.next'), FileLock(self.path)
+        if self._locks is None:
+            # made once, as that takes longer than locking; the line has them used by one at a time
+            names = f'{self.path}.next', self.path
+            self._locks = [FileLock(name, thread_local=False) for name in names]
+        upcoming, lock = self._locks
         try:
             upcoming.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
             try:
