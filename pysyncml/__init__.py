@@ -35,6 +35,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         'CommandError',
         'ConflictError',
         'ConnectFailed',
+        'DeviceCopied',
         'FeatureNotSupported',
         'HTTPStatus',
         'InternalError',

@@ -290,6 +290,9 @@ class Adapter(Device):
         self.onProgress: Callable[[int, int], None] | None = None
         self.onSession: Callable[[], None] | None = None
         self.onEnd: Callable[[Peer, dict[str, Stats], str], None] | None = None
+        #: Asked by a client for a new id of its own, when it turns out that another device, whose
+        #: state was copied from here or the other way round, goes by the same one.
+        self.onCopied: Callable[[], str] | None = None
         self.stopping = False  # whether our user wants to stop, and go on another time
         self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()

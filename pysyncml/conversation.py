@@ -19,6 +19,7 @@ from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy, Role, SyncType
 from pysyncml.errors import (
     CodecError,
+    DeviceCopied,
     HTTPStatus,
     RefusedError,
     RemoteProtocolError,
@@ -28,11 +29,12 @@ from pysyncml.negotiation import BeginAgain, Negotiation
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
-from pysyncml.state.records import DeviceRecord
+from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
 from pysyncml.transport import Request, Transport
+from pysyncml.transport.explain import place
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
@@ -77,6 +79,9 @@ def converse(
                 return _converse(adapter, peer, mode, transport, notification, negotiation)
             except BeginAgain:
                 log.info('beginning again, with SyncML %s', negotiation.version)
+            except DeviceCopied:
+                _become_another(adapter, peer)
+                negotiation = Negotiation(adapter, peer)
     finally:
         adapter.stopping = False
 
@@ -115,6 +120,32 @@ def _converse(
             log.info('the server has not answered that the session is put off: %s', error)
             adapter.suspended = True
             return stats_of(session)
+
+
+def _become_another(adapter: Adapter, peer: Peer) -> None:
+    """Take an id of our own, as somebody else goes by ours; the server has never heard of us.
+
+    What both sides have is compared, as in any first session: nothing is deleted or doubled.
+    """
+    assert adapter.onCopied is not None
+    dev_id, adapter.onCopied = adapter.onCopied(), None
+    log.warning(
+        'this is a copy of another device, which synchronises with %s, too: '
+        'from now on it is a device of its own',
+        place(peer.url or ''),
+    )
+    with adapter.context.work() as work:
+        adapter.record.dev_id = dev_id
+        if adapter.devinfo is not None:
+            adapter.devinfo.devID = dev_id
+            adapter.record.devinf = adapter.devinfo.values()
+        work.records.save(adapter.record)
+        peer.record = work.records.first(DeviceRecord, id=peer.record.id) or peer.record
+        peer.record.told = peer.record.peer_nonce = None
+        work.records.save(peer.record)
+        for store in work.records.find(StoreRecord, device_id=peer.record.id):
+            for binding in work.records.find(BindingRecord, peer_store_id=store.id):
+                work.records.delete(binding)
 
 
 def _wait(session: Session) -> None:
@@ -168,6 +199,7 @@ def _client_parties(
         max_obj_size=adapter.maxObjSize,
         suspend=adapter.stopping,
         objects=adapter.objects,
+        may_be_copied=adapter.onCopied is not None,
     )
 
 

@@ -21,6 +21,7 @@
     │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
     ├─ StateBusy                others are at work: come back later
+    ├─ DeviceCopied             somebody else goes by our id
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
@@ -215,6 +216,12 @@ class InvalidContext(SyncmlError):
     """The context cannot be set up this way."""
 
     exit_code = ExitCode.USAGE
+
+
+class DeviceCopied(SyncmlError):
+    """Another device with our id, a copy of us, synchronises with the same server."""
+
+    exit_code = ExitCode.REFUSED
 
 
 class StateBusy(SyncmlError):

@@ -27,7 +27,7 @@ from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
 from pysyncml.protocol.session import Said, Sent, Session
 from pysyncml.protocol.stages import Stage
-from pysyncml.state.records import DeviceRecord, SessionRecord
+from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
+
+_FORMER = 4  # sessions of a device that were put an end to, to be told so if they go on
 
 #: Seconds a message waits in line before its client is told to come back later: less than the
 #: time after which clients stop listening.
@@ -162,6 +164,7 @@ class _Server:
         self.digest = digest
         self.door = door
         self.ended = ended
+        self.former: list[str] = []  # the addresses of sessions that this one has put an end to
 
     def answer(self, headers: Mapping[str, str]) -> Answer:
         header = self.header
@@ -178,6 +181,9 @@ class _Server:
         mine = row is not None and self._belongs(row)
         if row is not None and mine and row.request == self.digest and row.answer is not None:
             return Answer(row.answer, row.content_type or '')
+        token = token_in(self.door.url)
+        if row is not None and not mine and token and token in row.state.get('former', ()):
+            return self._superseded(row)
         goes_on = mine and header.msg_id != '1'
         user = self.door.admit(self.work, peer, row if goes_on else None)
         if peer is None:
@@ -212,7 +218,9 @@ class _Server:
         if row.session_id != self.header.session_id:
             return False
         token = token_in(self.door.url)
-        return not token or hmac.compare_digest(token.encode(), str(row.state['token']).encode())
+        return not token or hmac.compare_digest(
+            token.encode(), str(row.state.get('token') or '').encode()
+        )
 
     def _session(
         self, peer: DeviceRecord, row: SessionRecord | None, mine: bool
@@ -228,11 +236,6 @@ class _Server:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             return session, row
         begins = any(isinstance(c, Put | Get) for c in self.message.commands)
-        if row is not None and not mine and token_in(self.door.url):
-            raise RemoteProtocolError(
-                'another session with this device has begun since: synchronise again',
-                StatusCode.RETRY_LATER,
-            )
         if header.msg_id != '1' and not begins and not self._asks():
             raise RemoteProtocolError(
                 'this session is not known any more: synchronise again',
@@ -248,6 +251,7 @@ class _Server:
     def _open(self, peer: DeviceRecord, row: SessionRecord | None) -> tuple[Session, SessionRecord]:
         header = self.header
         if row is not None:
+            self.former = _former(row)
             self._abandon(peer, row)
         self.adapter.dropSessions(self.work.now - SESSION_AGE)
         peer.sessions += 1
@@ -271,6 +275,30 @@ class _Server:
             self.adapter.onSession()
         assert peer.id is not None
         return session, SessionRecord(device_id=peer.id, session_id=header.session_id)
+
+    def _superseded(self, row: SessionRecord) -> Answer:
+        """Answer a message of a session that another one of the same device has put an end to.
+
+        No device has two sessions of one number: if these two have, one is a copy of the other,
+        and it is open which of them has what both are believed to have. Then the newer session
+        ends as well, nothing is believed any more, and the next ones compare everything.
+        """
+        if row.session_id == self.header.session_id:
+            log.warning('two devices go by the id %s', self.header.source.uri)
+            work, peer_id = self.work, row.device_id
+            for store in work.records.find(StoreRecord, device_id=peer_id):
+                for binding in work.records.find(BindingRecord, peer_store_id=store.id):
+                    assert binding.id is not None
+                    work.knowledge(binding.store_id, binding.id).forget_all()
+                    binding.peer_anchor, binding.suspended, binding.cursor = None, None, 0
+                    work.records.save(binding)
+            row.session_id, row.request, row.answer = '', None, None
+            row.state = {**row.state, 'token': '', 'former': _former(row)}
+            work.records.save(row)
+        text = 'another session with this device has begun since: synchronise again'
+        refused = refusal(self.message, StatusCode.RETRY_LATER, text)
+        content_type, body = encode(refused, self.encoding)
+        return Answer(body, content_type)
 
     def _abandon(self, peer: DeviceRecord, row: SessionRecord) -> None:
         old = Session.restore(row.state['session'])
@@ -311,6 +339,7 @@ class _Server:
             'unsaid': _written(session),
             'user': user,
             'token': self.door.token,
+            'former': self.former or row.state.get('former', []),
         }
         row.request, row.answer, row.content_type = self.digest, body, content_type
         row.updated = self.work.now
@@ -329,6 +358,12 @@ class _Server:
             'stats': {uri: value.values() for uri, value in stats.items()},
         }
         return Answer(body, content_type, 200, stats, summary)
+
+
+def _former(row: SessionRecord) -> list[str]:
+    """Return what led to the session *row*, and to those before it: the newest few."""
+    tokens = [row.state.get('token') or '', *row.state.get('former', ())]
+    return [token for token in tokens if token][:_FORMER]
 
 
 def _written(session: Session) -> str | None:

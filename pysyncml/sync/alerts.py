@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
-from pysyncml.errors import AuthError, CommandError, FeatureNotSupported
+from pysyncml.errors import AuthError, CommandError, DeviceCopied, FeatureNotSupported
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Item
 from pysyncml.protocol.stages import Stage
@@ -159,6 +159,22 @@ _OTHER = 'the other side insists on another kind of synchronisation'
 _WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
 
 
+def _is_copied(binding: Binding) -> bool:
+    """Whether the server has come further with a device of our id than we have.
+
+    So it is when the state was copied, and the copy has synchronised since, or when it was put
+    back to an earlier one. An answer of its that was lost is no reason: its new anchor comes long
+    before it counts, and is remembered. Anchors of pysyncml are numbers that rise.
+    """
+    record = binding.record
+    known = [record.peer_anchor, (record.suspended or {}).get('peer_next')]
+    seen = [int(anchor) for anchor in known if anchor and anchor.isdecimal()]
+    last = binding.progress.peer_last or ''
+    if record.last_sync is None or not seen or not last.isdecimal():
+        return False
+    return int(last) > max(seen)
+
+
 def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
     progress, record = binding.progress, binding.record
@@ -166,6 +182,8 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     progress.peer_last = anchor.last if anchor else None
     progress.peer_next = anchor.next if anchor else None
     progress.agreed = True
+    if binding.parties.may_be_copied and _is_copied(binding):
+        raise DeviceCopied('another device with the same id synchronises with this server')
     theirs = SyncType.of_alert(code)
     wanted = SyncType(progress.mode)
     if code == AlertCode.RESUME and progress.resumed:

@@ -172,6 +172,8 @@ class Parties:
         max_obj_size: bytes an item sent to us may have.
         suspend: whether our user wants to stop now, and go on another time.
         objects: the written form of items that are on their way.
+        may_be_copied: whether a client wants to hear (:class:`~pysyncml.errors.DeviceCopied`) of
+            another device that goes by its id.
     """
 
     def __init__(
@@ -190,6 +192,7 @@ class Parties:
         max_obj_size: int | None = None,
         suspend: bool = False,
         objects: ObjectCache | None = None,
+        may_be_copied: bool = False,
     ) -> None:
         self.session = session
         self.work = work
@@ -206,6 +209,7 @@ class Parties:
         self.max_obj_size = max_obj_size
         self.suspend = suspend
         self.objects = objects or ObjectCache()
+        self.may_be_copied = may_be_copied
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
         self._heed_quirks()

@@ -251,6 +251,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'number': progress.number,
         'filter': progress.filter,
         'peer_last': progress.peer_last,
+        'peer_next': progress.peer_next,
         'parcel': progress.parcel,
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
     }

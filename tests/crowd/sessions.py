@@ -42,6 +42,7 @@ _ITEM = (
     '<{name}><CmdID>{id}</CmdID><Meta><Type xmlns="syncml:metinf">text/plain</Type></Meta><Item>'
     '<Source><LocURI>{luid}</LocURI></Source><Data>{body}</Data></Item></{name}>'
 )
+_DELETE = '<Delete><CmdID>1{0}</CmdID><Item><Source><LocURI>n{0}</LocURI></Source></Item></Delete>'
 _PAIR = (
     '<MapItem><Target><LocURI>{0}</LocURI></Target><Source><LocURI>{0}</LocURI></Source></MapItem>'
 )
@@ -144,8 +145,7 @@ class Phone:
         step, self._notes = self._notes % 16, self._notes + 1
         note = f'{self.device} {step % 5}\n{self._notes}\nsome lines\nof text\n'
         if step == 15:
-            gone = '<Delete><CmdID>1{0}</CmdID><Item><Source><LocURI>n{0}</LocURI></Source></Item></Delete>'
-            self.session_with(''.join(gone.format(n) for n in range(5)))
+            self.session_with(''.join(_DELETE.format(n) for n in range(5)))
             return
         name = 'Add' if step < 5 else 'Replace'
         self.session_with(_ITEM.format(name=name, id=10, luid=f'n{step % 5}', body=note))
@@ -165,9 +165,7 @@ class Phone:
         self.close()
         parts = urlsplit(self.url)
         with socket.create_connection((parts.hostname, parts.port)) as connection:
-            connection.sendall(
-                b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n<SyncML>'
-            )
+            connection.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n<SyncML>')
 
     def garbage(self) -> None:
         """Send what is no message."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.crowd.sessions import Phone, Traffic
+from tests.crowd.sessions import Traffic
 from tests.e2e.harness import Server, World
 
 needs_proc = pytest.mark.skipif(
@@ -36,9 +34,7 @@ class Need(NamedTuple):
 def need(server: Server) -> Need:
     """Return what the process of *server* needs now."""
     place = Path('/proc') / str(server.run.process.pid)
-    values = dict(
-        line.split(':', 1) for line in place.joinpath('status').read_text().splitlines()
-    )
+    values = dict(line.split(':', 1) for line in place.joinpath('status').read_text().splitlines())
     state = server.path / '.sync' / 'state.db'
     with closing(sqlite3.connect(state)) as connection:
         names = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
@@ -62,7 +58,7 @@ def measured(world: World, marks: list[int]) -> dict[int, Need]:
     world.program = [sys.executable, '-m', 'pysyncml.cli.notes']
     for number in range(20):
         world.write('s', f'{number}.txt', f'note {number}\n' * 20)
-    server = world.server('s', '--quiet') if False else world.server('s')
+    server = world.server('s')
     with closing(Traffic(server.url)) as traffic:
         found = {}
         for mark in marks:

@@ -17,7 +17,7 @@ import pytest
 
 from pysyncml.errors import StorageError
 from tests.e2e.harness import World
-from tests.sync.support import BookmarkAgent, bookmark, device, urls
+from tests.sync.support import BookmarkAgent, device, urls
 
 
 def fill(world: World, name: str, count: int) -> None:
