@@ -47,9 +47,9 @@ class _Connection(HTTPConnection):
 class _Gateway(wsgi.Gateway_10):
     """Tells the application how long a request has waited for a thread."""
 
-    def get_environ(self) -> dict[str, Any]:
+    def get_environ(self) -> Any:
         """Return the environment of the request."""
-        environ: dict[str, Any] = super().get_environ()
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
         environ[WAITED] = self.req.conn.waited
         return environ
 

@@ -28,12 +28,10 @@ def fill(world: World, name: str, count: int) -> None:
 
 def settle(world: World, *names: str) -> dict[str, bytes]:
     """Synchronise all *names* until nothing is left to do; return what everybody has."""
-    for _ in range(2):
-        for name in names:
-            world.sync(name)
-    tree = world.same('s', *names)
-    assert all(world.sync(name).moved == {} for name in names)
-    return tree
+    for name in (*names, *names[:-1]):
+        world.sync(name)
+    assert world.sync(names[-1]).moved == {}
+    return world.same('s', *names)
 
 
 # --- A. whole sides vanish ------------------------------------------------------------------------
