@@ -316,6 +316,9 @@ class Adapter(Device):
         #: Told, in the thread concerned, of an error for which a message could not be answered;
         #: it returns whether the program takes care of that.
         self.onFailure: Callable[[Exception], bool] | None = None
+        #: Asked by a client for a new id of its own, when it turns out that another device, whose
+        #: state was copied from here or the other way round, goes by the same one.
+        self.onCopied: Callable[[], str] | None = None
         self.stopping = False  # whether our user wants to stop, and go on another time
         self.suspended = False  # whether the last session was put off
         self.objects = ObjectCache()
@@ -483,9 +486,10 @@ class Adapter(Device):
         Args:
             session: what the program keeps for this client; only written to.
             request: has ``headers`` with ``content-type``, and ``body`` in bytes; and ``url``,
-                unless a client is to send its credentials with every message. ``remote`` is the
+                unless a client is to send its credentials with every message; ``remote`` is the
                 network address of the client: those who fail to log in have to wait, and
-                without it all have to wait for each other.
+                without it all have to wait for each other; and, if that is known, ``waited``:
+                the seconds the message has been waiting.
             response: gets ``contentType``, ``body`` and ``status`` (of HTTP), and
                 ``retry_after``: seconds for the header of that name, 0 for none.
 
@@ -497,7 +501,10 @@ class Adapter(Device):
         content_type = request.headers.get('content-type') or request.headers.get('Content-Type')
         url = getattr(request, 'url', None)
         address = getattr(request, 'remote', None)
-        reply = answer(self, content_type or '', request.body, url, request.headers, address)
+        waited = getattr(request, 'waited', None) or 0.0
+        reply = answer(
+            self, content_type or '', request.body, url, request.headers, address, waited
+        )
         response.contentType, response.body = reply.content_type, reply.body
         response.status, response.retry_after = reply.status, reply.retry_after
         if session is not None:

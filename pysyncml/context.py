@@ -93,12 +93,15 @@ class Context:
 
     # --- transactions -------------------------------------------------------------------------
 
-    def work(self, readonly: bool = False) -> UnitOfWork:
+    def work(self, readonly: bool = False, patience: float | None = None) -> UnitOfWork:
         """Return a new unit of work, to be used in a ``with`` statement.
 
-        With *readonly* everything is taken back at the end.
+        Args:
+            readonly: whether everything is taken back at the end.
+            patience: seconds to wait while others work on the same state; two minutes by
+                default. Then comes :class:`~pysyncml.errors.StateBusy`.
         """
-        return UnitOfWork(self.database, self.clock(), readonly=readonly)
+        return UnitOfWork(self.database, self.clock(), readonly=readonly, patience=patience)
 
     @property
     def currentWork(self) -> UnitOfWork | None:

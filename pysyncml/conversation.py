@@ -19,6 +19,7 @@ from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy, Role, StatusCode, SyncType
 from pysyncml.errors import (
     CodecError,
+    DeviceCopied,
     HTTPStatus,
     NoSuchRoute,
     RemoteProtocolError,
@@ -30,11 +31,12 @@ from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
 from pysyncml.protocol.session import Session
-from pysyncml.state.records import DeviceRecord
+from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
 from pysyncml.transport import Request, Response, Transport
+from pysyncml.transport.explain import place
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
@@ -92,6 +94,9 @@ def converse(
                 if not remembered or not isinstance(error, NoSuchRoute):
                     raise
                 log.info('%s: asking it again what it has', error)
+            except DeviceCopied:
+                _become_another(adapter, peer)
+                negotiation = Negotiation(adapter, peer)
     finally:
         adapter.stopping = False
 
@@ -133,6 +138,7 @@ def _converse(
                 raise
             # we are leaving; some servers have nothing to say to that (SyncEvolution does not)
             log.info('the server has not answered that the session is put off: %s', error)
+            adapter.suspended = True
             return stats_of(session)
 
 
@@ -152,6 +158,32 @@ def _check_routes(adapter: Adapter, session: Session) -> None:
     for uri, progress in session.datastores.items():
         if progress.failed == StatusCode.NOT_FOUND and uri not in adapter.routes:
             raise NoSuchRoute(f'the server has no datastore "{progress.peer_store}" any more')
+
+
+def _become_another(adapter: Adapter, peer: Peer) -> None:
+    """Take an id of our own, as somebody else goes by ours; the server has never heard of us.
+
+    What both sides have is compared, as in any first session: nothing is deleted or doubled.
+    """
+    assert adapter.onCopied is not None
+    dev_id, adapter.onCopied = adapter.onCopied(), None
+    log.warning(
+        'this is a copy of another device, which synchronises with %s, too: '
+        'from now on it is a device of its own',
+        place(peer.url or ''),
+    )
+    with adapter.context.work() as work:
+        adapter.record.dev_id = dev_id
+        if adapter.devinfo is not None:
+            adapter.devinfo.devID = dev_id
+            adapter.record.devinf = adapter.devinfo.values()
+        work.records.save(adapter.record)
+        peer.record = work.records.first(DeviceRecord, id=peer.record.id) or peer.record
+        peer.record.told = peer.record.peer_nonce = None
+        work.records.save(peer.record)
+        for store in work.records.find(StoreRecord, device_id=peer.record.id):
+            for binding in work.records.find(BindingRecord, peer_store_id=store.id):
+                work.records.delete(binding)
 
 
 def _wait(adapter: Adapter, session: Session) -> None:
@@ -206,6 +238,7 @@ def _client_parties(
         suspend=adapter.stopping,
         objects=adapter.objects,
         limits=adapter.limits,
+        may_be_copied=adapter.onCopied is not None,
     )
 
 

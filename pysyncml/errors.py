@@ -23,6 +23,8 @@
     │  └─ FeatureNotSupported  InvalidFilter
     ├─ InvalidContext  InvalidAdapter  InvalidAgent  InvalidStore  NoSuchRoute
     │  └─ StateDamaged          the state database is damaged
+    ├─ StateBusy                others are at work: come back later
+    ├─ DeviceCopied             somebody else goes by our id
     ├─ InvalidChangeSpec        also a ValueError
     ├─ RefusedError             going on could lose data: somebody must say yes
     │  ├─ StoreEmpty  TooManyDeletions
@@ -240,6 +242,19 @@ class StateDamaged(InvalidContext):
 
     status = StatusCode.DATASTORE_FAILURE
     exit_code = ExitCode.FAILED
+
+
+class DeviceCopied(SyncmlError):
+    """Another device with our id, a copy of us, synchronises with the same server."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class StateBusy(SyncmlError):
+    """Others have been working on the same state for too long: try again later."""
+
+    status = StatusCode.RETRY_LATER
+    exit_code = ExitCode.LOCKED
 
 
 class InvalidAdapter(SyncmlError):

@@ -74,6 +74,11 @@ KINDS = {
 _NONCE_AGE = 600
 
 
+def token_in(url: str | None) -> str:
+    """Return the secret part of the address of a session; empty if *url* is none."""
+    return (url or '').partition(TOKEN)[2]
+
+
 class Doorkeeper:
     """Decides whether one message may come in.
 
@@ -175,6 +180,8 @@ class Doorkeeper:
             AuthError: the credentials are missing or wrong; never said which part of them.
         """
         self.accounts, self.secrets = work.accounts(), work.md5_secrets()
+        state = row.state if row is not None else {}
+        self.token = state.get('token') or secrets.token_urlsafe(24)
         if not self.accounts:
             return None
         kinds = self._kinds()
@@ -182,8 +189,6 @@ class Doorkeeper:
         self.challenge = self._challenge(kinds)
         if self.challenge is None:
             raise UnknownAuthType(f'a login by MD5 needs SyncML {VERSIONS[1]} or later')
-        state = row.state if row is not None else {}
-        self.token = state.get('token') or secrets.token_urlsafe(24)
         if NAMESPACE_AUTH_MAC in kinds:
             self.user = self._by_mac()
         elif self.header.cred is None:
@@ -230,7 +235,7 @@ class Doorkeeper:
 
     def _by_address(self, user: str | None) -> str:
         """Let in who comes to the address that only this session was told."""
-        found = (self.url or '').rpartition(TOKEN)[2]
+        found = token_in(self.url)
         if user in self.accounts and hmac.compare_digest(found.encode(), self.token.encode()):
             return str(user)
         raise MissingCredentials('no credentials')

@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import hmac
 import logging
+import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -60,6 +62,10 @@ _PERHAPS_NO_VERSION = {StatusCode.BAD_REQUEST, StatusCode.NOT_IMPLEMENTED}
 #: What HTTP says if the first message was not understood; 200: something else came back.
 _NOT_UNDERSTOOD = {200, 400, 415, 500}
 _MAX_CHALLENGES = 3
+#: Seconds between attempts to be served by a server that is busy: the first and the longest
+#: pause, and for how long to try. Each pause is cut by chance, so that not all come at once.
+BUSY_PAUSE, BUSY_LONGEST, BUSY_LIMIT = 1.0, 20.0, 600.0
+_LOOK = 0.2  # seconds after which we look whether our user wants to stop
 _UNPROVED = 'the server cannot prove who it is'
 
 
@@ -73,6 +79,9 @@ class Negotiation:
     def __init__(self, adapter: Adapter, peer: Peer) -> None:
         self.context = adapter.context
         self.peer = peer
+        self._adapter = adapter
+        self._waiting: float | None = None  # since when the server has been busy
+        self._pause = BUSY_PAUSE
         record = peer.record
         fixed = getattr(peer, 'version', None)
         self.version: str = fixed or record.version or VERSIONS[-1]
@@ -108,6 +117,7 @@ class Negotiation:
             UnknownAuthType: it asks for a login of a kind that is not known.
         """
         session.challenge = None
+        self._waiting = None
         while True:
             try:
                 inbound = post(message, self.login.headers)
@@ -116,6 +126,8 @@ class Negotiation:
                 raise
             status = _of_header(inbound)
             if status is not None:
+                if _is_busy(status) and self._wait(session):
+                    continue
                 if status.code in _CHALLENGES and self.login.take_up(status, session):
                     message = session.repeat(message, inbound)
                     self._repeated = True
@@ -132,6 +144,27 @@ class Negotiation:
             return inbound
 
     # --- what came back -----------------------------------------------------------------------
+
+    def _wait(self, session: Session) -> bool:
+        """Wait for a server that is busy; return ``False`` if that was for too long.
+
+        It has done nothing, so the same message is sent again.
+        """
+        now = time.monotonic()
+        if self._waiting is None:
+            self._waiting = now
+            self._pause = BUSY_PAUSE
+            log.info('the server is busy: waiting for it')
+        if now - self._waiting > BUSY_LIMIT:
+            return False
+        end = now + self._pause * random.uniform(0.5, 1.0)
+        self._pause = min(2 * self._pause, BUSY_LONGEST)
+        while (now := time.monotonic()) < end:
+            if self._adapter.stopping:
+                session.suspended = True
+                raise RemoteProtocolError('the server is busy', StatusCode.RETRY_LATER)
+            time.sleep(min(_LOOK, end - now))
+        return True
 
     def _accepted(self, session: Session, status: Status) -> None:
         self._agreed = True
@@ -402,6 +435,12 @@ def _is_safe(url: str) -> bool:
 def _of_header(inbound: Message) -> Status | None:
     statuses = (command for command in inbound.commands if isinstance(command, Status))
     return next((status for status in statuses if status.cmd_ref == '0'), None)
+
+
+def _is_busy(status: Status) -> bool:
+    """Whether the server has no time just now. With a word, it is a refusal: waiting is no use."""
+    said = any(item.data for item in status.items)
+    return status.code == StatusCode.RETRY_LATER and not said
 
 
 def _versions_in(status: Status) -> set[str]:

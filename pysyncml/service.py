@@ -21,6 +21,7 @@ from pysyncml.errors import (
     InvalidCredentials,
     LoginDelayed,
     RemoteProtocolError,
+    StateBusy,
     StateDamaged,
     SyncmlError,
     UnknownAuthType,
@@ -30,7 +31,7 @@ from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
 from pysyncml.protocol.session import Said, Sent, Session
 from pysyncml.protocol.stages import Stage
-from pysyncml.state.records import DeviceRecord, SessionRecord
+from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, StoreRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 from pysyncml.busy import Post, asks_again, later
 from pysyncml.conversation import limit_for, stats_of
-from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal
+from pysyncml.login import TOKEN, Doorkeeper, check_version, prove, refusal, token_in
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ _NEW_DEVICES_SECONDS = 3600.0
 
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
+
+_FORMER = 4  # sessions of a device that were put an end to, to be told so if they go on
+
+#: Seconds a message waits in line before its client is told to come back later: less than the
+#: time after which clients stop listening.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ def answer(
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
     address: str | None = None,
+    waited: float = 0.0,
 ) -> Answer:
     """Answer one message of a client. Nothing passes: every failure has its answer.
 
@@ -88,16 +96,20 @@ def answer(
         headers: those of HTTP; ``x-syncml-hmac`` and ``x-syncml-client`` matter.
         address: the network address it came from, if that is known: who fails to log in has to
             wait, and only there.
+        waited: seconds the message has been waiting already. If others keep it waiting for too
+            long, the client is told to come back (417), and nothing is done.
     """
     try:
         encoding = recognise(content_type, body).name
         asked = Post(decode(content_type, body), body, url, headers or {})
     except SyncmlError as error:
         return Answer(f'{error}\n'.encode(), status=415 if error.status == 415 else 400)
-    return _answer(adapter, asked, encoding, address)
+    return _answer(adapter, asked, encoding, address, max(0.0, PATIENCE - waited))
 
 
-def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -> Answer:
+def _answer(
+    adapter: Adapter, asked: Post, encoding: str, address: str | None, patience: float
+) -> Answer:
     """Answer *asked*: itself, or the message that was put off and whose answer it asks for."""
     post = adapter.waiting.find(asked.message) or asked
     message = post.message
@@ -112,7 +124,7 @@ def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -
         if adapter.isBusy is not None and adapter.isBusy():
             return _put_off(adapter, post, door, encoding)
         ended: list[Any] = []
-        with adapter.context.work() as work:
+        with adapter.context.work(patience=patience) as work:
             server = _Server(adapter, work, post, encoding, _digest(asked, door.mac), door, ended)
             reply = server.answer(post.headers)
         adapter.waiting.drop(post)
@@ -123,6 +135,10 @@ def _answer(adapter: Adapter, asked: Post, encoding: str, address: str | None) -
         log.warning('a login from %s was put off: %s', address or sender, error)
         seconds = error.seconds
         refused = refusal(asked.message, int(error.status), str(error))
+    except StateBusy:
+        log.info('a message of %s has waited for too long: it is to come again', sender)
+        # without a word: what comes with one is a refusal that waiting does not change
+        refused = refusal(asked.message, StatusCode.RETRY_LATER)
     except AuthError as error:
         text = str(error) if isinstance(error, UnknownAuthType) else ''
         code = int(error.status)
@@ -195,15 +211,20 @@ class _Server:
         self.digest = digest
         self.door = door
         self.ended = ended
+        self.former: list[str] = []  # the addresses of sessions that this one has put an end to
 
     def answer(self, headers: Mapping[str, str]) -> Answer:
         peer, row = self.known()
         if row is not None and row.answer is not None and self._comes_again(row):
             return Answer(row.answer, row.content_type or '')
+        mine = self._belongs(row)
+        token = token_in(self.door.url)
+        if row is not None and not mine and token and token in row.state.get('former', ()):
+            return self._superseded(row)
         user = self.admit(peer, row)
         if peer is None:
             peer = self._new_peer(headers)
-        session, row = self._session(peer, row)
+        session, row = self._session(peer, row, mine)
         session.authenticated = True
         session.encoding = self.encoding
         self.door.note(self.work, peer, session)
@@ -216,7 +237,7 @@ class _Server:
             AuthError: nobody's.
             RemoteProtocolError: of one to whom this device does not belong.
         """
-        goes_on = self._is_mine(row) and self.header.msg_id != '1'
+        goes_on = self._belongs(row) and self.header.msg_id != '1'
         begun = row if goes_on else None
         user = self.door.admit(self.work, peer, begun)
         if self.door.message is not self.message and self.post.user != user:
@@ -236,11 +257,8 @@ class _Server:
             return None, None
         return peer, self.work.records.first(SessionRecord, device_id=peer.id)
 
-    def _is_mine(self, row: SessionRecord | None) -> bool:
-        return row is not None and row.session_id == self.header.session_id
-
     def _comes_again(self, row: SessionRecord) -> bool:
-        return self._is_mine(row) and hmac.compare_digest(row.request or '', self.digest)
+        return self._belongs(row) and hmac.compare_digest(row.request or '', self.digest)
 
     def _new_peer(self, headers: Mapping[str, str]) -> DeviceRecord:
         """Return the device, which is met for the first time.
@@ -274,11 +292,25 @@ class _Server:
 
     # --- which conversation -------------------------------------------------------------------
 
+    def _belongs(self, row: SessionRecord | None) -> bool:
+        """Whether the message is one of the session *row*.
+
+        Its number does not tell that: a copy of a device, with the same id, counts alike. The
+        address does, as each session has one of its own; clients that do not go there are taken
+        at their word.
+        """
+        if row is None or row.session_id != self.header.session_id:
+            return False
+        token = token_in(self.door.url)
+        return not token or hmac.compare_digest(
+            token.encode(), str(row.state.get('token') or '').encode()
+        )
+
     def _session(
-        self, peer: DeviceRecord, row: SessionRecord | None
+        self, peer: DeviceRecord, row: SessionRecord | None, mine: bool
     ) -> tuple[Session, SessionRecord]:
         header = self.header
-        if row is not None and row.session_id == header.session_id and header.msg_id != '1':
+        if row is not None and mine and header.msg_id != '1':
             session = Session.restore(row.state['session'])
             session.unsaid = _read(row.state.get('unsaid'))
             follows = _follows(header.msg_id, session.peer_msg_id) and not session.done
@@ -306,6 +338,7 @@ class _Server:
     def _open(self, peer: DeviceRecord, row: SessionRecord | None) -> tuple[Session, SessionRecord]:
         header = self.header
         if row is not None:
+            self.former = _former(row)
             self._abandon(peer, row)
         self.adapter.dropSessions(self.work.now - SESSION_AGE)
         peer.sessions += 1
@@ -329,6 +362,30 @@ class _Server:
             self.adapter.onSession()
         assert peer.id is not None
         return session, SessionRecord(device_id=peer.id, session_id=header.session_id)
+
+    def _superseded(self, row: SessionRecord) -> Answer:
+        """Answer a message of a session that another one of the same device has put an end to.
+
+        No device has two sessions of one number: if these two have, one is a copy of the other,
+        and it is open which of them has what both are believed to have. Then the newer session
+        ends as well, nothing is believed any more, and the next ones compare everything.
+        """
+        if row.session_id == self.header.session_id:
+            log.warning('two devices go by the id %s', self.header.source.uri)
+            work, peer_id = self.work, row.device_id
+            for store in work.records.find(StoreRecord, device_id=peer_id):
+                for binding in work.records.find(BindingRecord, peer_store_id=store.id):
+                    assert binding.id is not None
+                    work.knowledge(binding.store_id, binding.id).forget_all()
+                    binding.peer_anchor, binding.suspended, binding.cursor = None, None, 0
+                    work.records.save(binding)
+            row.session_id, row.request, row.answer = '', None, None
+            row.state = {**row.state, 'token': '', 'former': _former(row)}
+            work.records.save(row)
+        text = 'another session with this device has begun since: synchronise again'
+        refused = refusal(self.message, StatusCode.RETRY_LATER, text)
+        content_type, body = encode(refused, self.encoding)
+        return Answer(body, content_type)
 
     def _abandon(self, peer: DeviceRecord, row: SessionRecord) -> None:
         old = Session.restore(row.state['session'])
@@ -373,6 +430,7 @@ class _Server:
             'unsaid': _written(session),
             'user': user,
             'token': self.door.token,
+            'former': self.former or row.state.get('former', []),
         }
         row.request, row.answer, row.content_type = self.digest, body, content_type
         row.updated = self.work.now
@@ -391,6 +449,12 @@ class _Server:
             'stats': {uri: value.values() for uri, value in stats.items()},
         }
         return Answer(body, content_type, 200, stats, summary)
+
+
+def _former(row: SessionRecord) -> list[str]:
+    """Return what led to the session *row*, and to those before it: the newest few."""
+    tokens = [row.state.get('token') or '', *row.state.get('former', ())]
+    return [token for token in tokens if token][:_FORMER]
 
 
 def _written(session: Session) -> str | None:

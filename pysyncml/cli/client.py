@@ -17,7 +17,7 @@ from pysyncml.cli.report import (
     write_trouble,
 )
 from pysyncml.constants import SyncType
-from pysyncml.util import plural
+from pysyncml.util import newID, plural
 
 if TYPE_CHECKING:
     from pysyncml.cli.engine import CommandLineSyncEngine
@@ -246,7 +246,15 @@ def _logged_in(
         return action()
 
 
+def _new_id(engine: CommandLineSyncEngine) -> str:
+    """Give this directory another id, as it is a copy; return the id."""
+    engine.options.devid = f'{engine.appLabel}:{newID()}'
+    engine.save()
+    return str(engine.options.devid)
+
+
 def _sync(engine: CommandLineSyncEngine, adapter: Any, wish: _Wish) -> Any:
+    adapter.onCopied = lambda: _new_id(engine)
     adapter.allowDeletions = engine.options.allowDeletions
     adapter.onProgress = lambda sent, received: engine.progress('synchronising', sent + received)
     transport = engine.makeTransport()

@@ -19,6 +19,10 @@ from pysyncml.state.tables import Tables
 CHUNK = 500
 GONE = int(ItemState.DELETED)
 
+#: Ways back that are kept of an item at most. A device that is further behind, because it has not
+#: come for long and perhaps never will, has its changes taken as a conflict: both are kept.
+MOST_WAYS = 100
+
 
 @dataclass(slots=True)
 class Change:
@@ -135,11 +139,23 @@ class ChangeLog:
         if self._revisions:
             rows = [{'store_id': self.store_id, **row} for row in self._revisions]
             self._connection.execute(self._t.revision.insert(), rows)
+            self._drop_old_ways({row['item_id'] for row in rows})
         where = store.c.id == self.store_id
         self._connection.execute(store.update().where(where).values(last_seq=self._last))
         self._dirty.clear()
         self._revisions.clear()
         self._stored_last = self._last
+
+    def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
+        """Keep the newest :data:`MOST_WAYS` ways back of each item."""
+        revision = self._t.revision
+        of_item = and_(
+            revision.c.store_id == self.store_id, revision.c.item_id == bindparam('b_item')
+        )
+        newest = select(revision.c.seq).where(of_item).order_by(revision.c.seq.desc())
+        last = newest.offset(MOST_WAYS).limit(1).scalar_subquery()
+        query = revision.delete().where(of_item, revision.c.seq <= last)
+        self._connection.execute(query, [{'b_item': item_id} for item_id in item_ids])
 
     def way_back(self, item_id: str, seq: int | None) -> str | None:
         """Return the change-specs from version *seq* to now, oldest first, joined by ``;``.

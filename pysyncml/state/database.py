@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,12 @@ from sqlalchemy import Connection, Engine, event, select
 from pysyncml.errors import InvalidContext, StateDamaged
 from pysyncml.state.damage import damaged, is_damage, sync_folder
 from pysyncml.state.tables import SCHEMA_VERSION, Tables, tables
+from pysyncml.state.turns import Turns
 
 if TYPE_CHECKING:
     from pysyncml.state.work import UnitOfWork
 
 _SCHEMA_KEY = 'schema.version'
-_LOCK_SECONDS = 120.0
 
 
 def _add_what_is_missing(connection: Connection, tables: Tables) -> None:
@@ -70,31 +69,21 @@ class Database:
         self.connection: Connection | None = bind if isinstance(bind, Connection) else None
         self.engine: Engine = _engine_of(bind)
         self.current: ContextVar[UnitOfWork | None] = ContextVar('work', default=None)
-        self._lock_path = lock_path
-        self._turn = threading.RLock()
+        self._turns = Turns(lock_path) if lock_path is not None else None
         self._ready = False
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until nobody else works on this state, in this process or in another."""
-        if self._lock_path is None:
+    def turn(self, seconds: float | None = None) -> Iterator[None]:
+        """Wait until nobody else works on this state, in this process or in another.
+
+        Raises:
+            StateBusy: it took more than *seconds* (:data:`.turns.PATIENCE` by default).
+        """
+        if self._turns is None:
             yield
             return
-        from filelock import FileLock, Timeout
-
-        with self._turn:
-            lock = FileLock(self._lock_path, timeout=_LOCK_SECONDS, poll_interval=0.02, mode=0o600)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise InvalidContext(
-                    f'another program has been using "{self._lock_path}" for too long; '
-                    'wait for it to end and try again'
-                ) from None
-            try:
-                yield
-            finally:
-                lock.release()
+        with self._turns.turn(seconds):
+            yield
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:

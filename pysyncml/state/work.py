@@ -50,8 +50,16 @@ class UnitOfWork:
     set; then everything is taken back.
     """
 
-    def __init__(self, database: Database, now: float, *, readonly: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now: float,
+        *,
+        readonly: bool = False,
+        patience: float | None = None,
+    ) -> None:
         self.database = database
+        self.patience = patience  # seconds to wait for others
         self.tables = database.tables
         self.now = now
         self.readonly = readonly
@@ -68,7 +76,7 @@ class UnitOfWork:
 
     def __enter__(self) -> UnitOfWork:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self.database.turn())
+            stack.enter_context(self.database.turn(self.patience))
             self._transaction = contextlib.ExitStack()
             self._begin()
             self._stack = stack.pop_all()

@@ -8,6 +8,7 @@ from pysyncml.constants import AlertCode, Role, StatusCode, SyncType
 from pysyncml.errors import (
     AuthError,
     CommandError,
+    DeviceCopied,
     FeatureNotSupported,
     InvalidContent,
     LoginDelayed,
@@ -183,6 +184,22 @@ _OTHER = 'the other side insists on another kind of synchronisation'
 _WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
 
 
+def _is_copied(binding: Binding) -> bool:
+    """Whether the server has come further with a device of our id than we have.
+
+    So it is when the state was copied, and the copy has synchronised since, or when it was put
+    back to an earlier one. An answer of its that was lost is no reason: its new anchor comes long
+    before it counts, and is remembered. Anchors of pysyncml are numbers that rise.
+    """
+    record = binding.record
+    known = [record.peer_anchor, (record.suspended or {}).get('peer_next')]
+    seen = [int(anchor) for anchor in known if anchor and anchor.isdecimal()]
+    last = binding.progress.peer_last or ''
+    if record.last_sync is None or not seen or not last.isdecimal():
+        return False
+    return int(last) > max(seen)
+
+
 def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
     """Follow what the server has answered to our Alert (OMA-DS-Protocol 1.2, §5.2)."""
     progress, record = binding.progress, binding.record
@@ -194,6 +211,8 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
         binding.problem(str(error))
         return StatusCode.BAD_REQUEST
     progress.agreed = True
+    if binding.parties.may_be_copied and _is_copied(binding):
+        raise DeviceCopied('another device with the same id synchronises with this server')
     if record.our_anchor is None:
         # from now on this device is one that has been here: only what has no anchor may have been
         # wiped, and loses what the server knows of it

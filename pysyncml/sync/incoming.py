@@ -463,6 +463,9 @@ class Incoming:
             values['remote_id'] = self.remote_id
         elif self.remote_id and self.item.target_uri is None:
             values |= {'remote_id': self.remote_id, 'unconfirmed': True}
+        if self.slow and self.here is Here.UNCHANGED and self.known.seq is not None:
+            # it shows an earlier version than we believe it has: it is sent ours again
+            values['seq'] = self.known.seq - 1
         self.binding.known.note(self.known.item_id, **values)
         return None
 

@@ -188,6 +188,8 @@ class Parties:
         user_of: tells of credentials which of these accounts (user name to hashed password) they
             are of, if they are good; for a server with datastores that have accounts of their own.
         limits: what the peer may make us do and keep.
+        may_be_copied: whether a client wants to hear (:class:`~pysyncml.errors.DeviceCopied`) of
+            another device that goes by its id.
     """
 
     def __init__(
@@ -208,6 +210,7 @@ class Parties:
         objects: ObjectCache | None = None,
         user_of: Callable[[Cred, Mapping[str, str]], str | None] | None = None,
         limits: Limits | None = None,
+        may_be_copied: bool = False,
     ) -> None:
         self.session = session
         self.work = work
@@ -227,6 +230,7 @@ class Parties:
         self.user_of = user_of or (lambda cred, accounts: None)
         self.limits = limits or Limits()
         self.introduced = 0  # how often we have said in this message who we are
+        self.may_be_copied = may_be_copied
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
         self._heed_quirks()

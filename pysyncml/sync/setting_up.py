@@ -253,6 +253,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'filter': progress.filter,
         'peer_last': progress.peer_last,
         'our_last': progress.our_last,
+        'peer_next': progress.peer_next,
         'parcel': progress.parcel,
         'incomplete': progress.incomplete or bool(binding.stats.hereErr),
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),

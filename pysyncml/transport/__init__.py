@@ -28,13 +28,15 @@ class Request:
 
     ``url`` is where they go (on the server: the address the peer used), ``headers`` are looked
     up by their lower-case names whatever the case they were given in, ``body`` is the message,
-    and ``remote`` on a server the network address of the peer (``None`` if not known).
+    and ``remote`` on a server the network address of the peer (``None`` if not known). ``waited``
+    is how many seconds it has been in line there.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b''
     remote: str | None = None
+    waited: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'headers', _lower(self.headers))

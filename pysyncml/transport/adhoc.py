@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from pysyncml.errors import UsageError
 from pysyncml.transport.arrival import MOST_HEAD
 from pysyncml.transport.limits import Limits
 from pysyncml.transport.reception import Reception
+from pysyncml.transport.wsgi import WAITED
 
 __all__ = ['Server', 'tls_adapter']
 
@@ -50,12 +52,15 @@ class _Connection(HTTPConnection):
     """
 
     keep = False
+    #: When it was put in line for a thread (:func:`time.monotonic`), and how long it waited there.
+    queued = waited = 0.0
 
     def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
         super().__init__(server, sock, lambda sock, mode, size: _Outbox())
 
     def communicate(self) -> bool:
         """Answer the request that ``rfile`` holds; how it goes on is for the reception to say."""
+        self.waited = time.monotonic() - self.queued
         try:
             self.keep = bool(super().communicate())  # type: ignore[no-untyped-call]
         finally:
@@ -70,6 +75,16 @@ class _Connection(HTTPConnection):
         """Close it, now."""
         with contextlib.suppress(OSError):
             self.socket.close()
+
+
+class _Gateway(wsgi.Gateway_10):
+    """Tells the application how long a request has waited for a thread."""
+
+    def get_environ(self) -> Any:
+        """Return the environment of the request."""
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
+        environ[WAITED] = self.req.conn.waited
+        return environ
 
 
 class _TLSAdapter(BuiltinSSLAdapter):
@@ -104,6 +119,7 @@ class Server(wsgi.Server):
             request_queue_size=128,
             timeout=limits.quiet,  # type: ignore[arg-type]
         )
+        self.gateway = _Gateway
         self.max_request_body_size = 2 * max_body + (1 << 16)
         self._limits, self._max_body = limits, max_body
         self.reception: Reception | None = None
@@ -128,6 +144,7 @@ class Server(wsgi.Server):
     def work_on(self, conn: Any) -> None:
         """Have the request answered that a connection holds."""
         assert self.reception is not None
+        conn.queued = time.monotonic()
         if self.ready:
             super().process_conn(conn)
         else:  # nobody works any more

@@ -41,6 +41,9 @@ log = logging.getLogger('pysyncml.transport')
 MAX_BODY = 16 << 20
 """How many bytes a message may have, unless said otherwise."""
 
+WAITED = 'pysyncml.waited'
+"""In the environment of a request: the seconds it has waited for a thread, where that is known."""
+
 _BLOCK = 1 << 16
 _LARGE = 1 << 20  # bytes; of messages as large as that one at a time is answered
 _WELCOME = 'This is a SyncML server: give this address to a SyncML client.'
@@ -117,7 +120,8 @@ def _respond(
     headers = {k[5:].replace('_', '-'): v for k, v in environ.items() if k.startswith('HTTP_')}
     headers['content-type'] = environ.get('CONTENT_TYPE', '')
     remote = _remote(environ, trusted_proxies)
-    return _handled(handler, Request(_url(environ), headers, body, remote))
+    waited = float(environ.get(WAITED, 0.0))
+    return _handled(handler, Request(_url(environ), headers, body, remote, waited))
 
 
 def _remote(environ: Environ, trusted: Collection[str]) -> str | None:

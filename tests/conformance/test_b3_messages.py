@@ -231,8 +231,10 @@ def test_56_nobody_else_gets_the_answer(dialect):
 
 
 def test_56_not_everything_is_kept_for_later(dialect, monkeypatch):
-    """A server under siege says 417 instead."""
+    """A server under siege says 417 instead; the client comes again for some time."""
     monkeypatch.setattr('pysyncml.busy.MOST_MESSAGES', 0)
+    monkeypatch.setattr('pysyncml.negotiation.BUSY_PAUSE', 0.001)
+    monkeypatch.setattr('pysyncml.negotiation.BUSY_LIMIT', 0.005)
     server, client = dialect.device('S', 'y'), dialect.device('C', 'x')
     server.adapter.isBusy = lambda: True
     with pytest.raises(RefusedError, match='does not synchronise now'):

@@ -290,6 +290,25 @@ def test_pruning_keeps_the_way_back_for_a_peer_that_is_behind(run):
     assert run.log.way_back('a', 1) == 'one;two'
 
 
+def test_ways_back_do_not_grow_for_ever(run, monkeypatch):
+    """A device that never comes again does not make the log of a busy item endless."""
+    monkeypatch.setattr('pysyncml.state.changes.MOST_WAYS', 3)
+    for item in 'ab':
+        run.record(item, ItemState.ADDED, None)
+    for number in range(6):
+        run.record('a', ItemState.MODIFIED, f'a{number}')
+        run.work.flush()
+    run.record('b', ItemState.MODIFIED, 'b0')
+    run.work.flush()
+    run.log.prune()
+    assert run.log.way_back('a', 5) == 'a3;a4;a5'
+    assert run.log.way_back('a', 1) is None
+    assert run.log.way_back('b', 2) == 'b0'
+    revision = run.work.tables.revision
+    where = revision.c.store_id == run.log.store_id
+    assert len(run.work.connection.execute(select(revision).where(where)).all()) == 4
+
+
 def test_a_way_with_a_hole_in_it_is_no_way(run):
     run.record('a', ItemState.ADDED, None)
     run.record('a', ItemState.MODIFIED, 'one')
