@@ -20,6 +20,9 @@ from pysyncml.state.tables import Tables
 #: (soft delete), and hears nothing of it until it shows it again or asks for everything.
 SOFT = -1
 
+_PAST = 16  # characters kept of the fingerprint of an earlier version
+_MOST_PAST = 24  # earlier versions that are remembered
+
 
 @dataclass(slots=True)
 class Known:
@@ -32,12 +35,26 @@ class Known:
     unconfirmed: bool = False
     seen: int | None = None
     digest: str | None = None
+    past: str | None = None
     stored: bool = False
 
     @property
     def soft(self) -> bool:
         """Whether the peer has soft-deleted the item."""
         return self.offered == SOFT
+
+    def had(self, digest: str | None) -> bool:
+        """Whether the peer once had the version with this fingerprint, and has a later one now."""
+        if not digest or not self.past:
+            return False
+        return digest[:_PAST] in self.past.split()
+
+    def outgrow(self, digest: str | None) -> None:
+        """Take notice that the version the peer has is about to be the one with this fingerprint."""
+        if not self.digest or digest == self.digest:
+            return
+        earlier = [one for one in (self.past or '').split() if one != (digest or '')[:_PAST]]
+        self.past = ' '.join([self.digest[:_PAST], *earlier][:_MOST_PAST])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,8 @@ class Knowledge:
             self._by_item[item_id] = known
         if 'remote_id' in values and values['remote_id'] != known.remote_id:
             self._move(known, values['remote_id'])
+        if 'digest' in values:
+            known.outgrow(values['digest'])
         for name, value in values.items():
             setattr(known, name, value)
         self._dirty[item_id] = known
@@ -377,6 +396,7 @@ def _columns(mapping: Any) -> Select[Any]:
         mapping.c.unconfirmed,
         mapping.c.seen,
         mapping.c.digest,
+        mapping.c.past,
     )
 
 
@@ -389,4 +409,5 @@ def _values(known: Known) -> dict[str, Any]:
         'unconfirmed': known.unconfirmed,
         'seen': known.seen,
         'digest': known.digest,
+        'past': known.past,
     }

@@ -36,6 +36,7 @@ from pysyncml.storage.names import local_name
 from pysyncml.storage.publish import Batch, Outcome, publish
 from pysyncml.storage.single import Gathering
 from pysyncml.storage.trash import Trash
+from pysyncml.storage.writers import is_being_written
 
 __all__ = ['DirectoryStorage', 'is_racy', 'stamp']
 
@@ -209,6 +210,12 @@ class DirectoryStorage(Storage[os.stat_result]):
         if stamp(before) != stamp(after) or size != after.st_size:
             raise ItemBusy(f'"{key}" is being changed at this moment')
         return after
+
+    def is_being_written(self, key: str) -> bool:
+        """Return whether another program has a file open for writing, as far as can be told."""
+        with contextlib.suppress(OSError), self.files.at(key) as spot:
+            return is_being_written(spot)
+        return False
 
     # --- publishing -------------------------------------------------------------------------------
 

@@ -210,6 +210,8 @@ class Incoming:
         return preferred.ctype
 
     def _situation(self, *, merged: bool = False) -> Situation:
+        stale = self._is_stale()
+        self._doubt()
         here = self.here
         policy = Policy(self.binding.store.record.policy or self.binding.parties.policy)
         equal = twin = near = False
@@ -224,7 +226,7 @@ class Incoming:
             role=self.binding.role,
             policy=policy,
             equal=equal,
-            stale=self._is_stale(),
+            stale=stale,
             twin=twin,
             near=near,
             merged=merged,
@@ -235,7 +237,22 @@ class Incoming:
     def _is_stale(self) -> bool:
         """Whether the peer shows the version it was known to have (or one that lost before)."""
         known = self.known
-        return known is not None and known.digest is not None and known.digest == self.digest
+        if known is None or known.digest is None:
+            return False
+        return known.digest == self.digest or (self._is_ahead(known) and known.had(self.digest))
+
+    def _is_ahead(self, known: Known) -> bool:
+        """Whether the peer was put back to when it did not have the version it is known to have."""
+        rewound = self.binding.progress.rewound
+        return rewound is not None and known.seq is not None and known.seq > rewound
+
+    def _doubt(self) -> None:
+        """The peer does not have a version that it shows itself to have lost."""
+        known = self.known
+        if known is None or self.binding.wipes or known.digest == self.digest:
+            return
+        if self._is_ahead(known):
+            self.binding.known.note(known.item_id, seq=0)
 
     def _look_for_match(self) -> tuple[bool, bool]:
         if self.match is None:

@@ -334,7 +334,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(itemID)
         expected = self._expected(row)
         if expected is not None:
-            self.desk.batch.delete(row.id, row.path, expect=expected)
+            self.desk.batch.delete(row.id, row.path, expect=expected, digest=row.sha256)
         self.desk.places.leave(row)
         self.desk.bodies.pop(row.id, None)
         self.desk.index.remove(row.id)
@@ -362,7 +362,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def _stage(self, row: NoteRow, body: bytes, path: str, expected: bytes | None = None) -> None:
         token = self.desk.batch.stage(body)
         source = row.path if expected is not None else None
-        self.desk.batch.write(row.id, path, token, source=source, expect=expected)
+        self.desk.batch.write(row.id, path, token, source, expected, row.sha256)
         self.desk.bodies[row.id] = body
 
     def _expected(self, row: NoteRow) -> bytes | None:
@@ -385,6 +385,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             if digest != row.sha256:
                 raise pysyncml.ItemBusy(f'"{row.name}" has just been changed here')
             now = stamp(stat)
+        if self.storage.is_being_written(origin):
+            raise pysyncml.ItemBusy(f'"{row.name}" is open in another program here')
         return bytes(now)
 
     def _old_body(self, row: NoteRow) -> bytes | None:
