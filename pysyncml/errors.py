@@ -311,3 +311,32 @@ class UsageError(SyncmlError):
     """The options or the configuration do not make sense."""
 
     exit_code = ExitCode.USAGE
+
+
+# --- what the system refuses --------------------------------------------------------------------
+
+
+def refusal_of_system(error: BaseException, *, place: bool = True) -> str | None:
+    """Return in a few words what the system, or the state database, has refused.
+
+    ``None`` if *error* is of another kind. With *place* the file is named, where it is known: not
+    for peers, who need not know how things lie here.
+    """
+    if isinstance(error, OSError):
+        what = error.strerror or str(error) or type(error).__name__
+        return f'{error.filename}: {what}' if place and error.filename is not None else what
+    if is_of_database(error):
+        return f'the state database cannot be used: {getattr(error, "orig", None) or error}'
+    return None
+
+
+def is_of_database(error: BaseException) -> bool:
+    """Return whether the database itself has failed: full, locked, not to be read or written.
+
+    It may have taken the whole transaction back by then, so that nothing more may be done in it.
+    """
+    kind = type(error)
+    return kind.__module__.startswith('sqlalchemy') and kind.__name__ in _OF_DATABASE
+
+
+_OF_DATABASE = {'OperationalError', 'DatabaseError', 'TimeoutError', 'InternalError'}

@@ -31,6 +31,7 @@ from pysyncml.errors import (
     MissingCredentials,
     RemoteProtocolError,
     UnknownAuthType,
+    refusal_of_system,
 )
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Chal, Header, Item, Location, Message, Meta, Status
@@ -222,8 +223,10 @@ class Doorkeeper:
                 peer.created = peer.created or work.now
                 _renew(peer)
                 work.records.save(peer)
-        except Exception:
-            log.exception('the nonce of %s could not be renewed', self.header.source.uri)
+        except Exception as error:
+            why = refusal_of_system(error)
+            where = log.exception if why is None else log.error
+            where('the nonce of %s could not be renewed: %s', self.header.source.uri, why or error)
 
 
 def _renew(peer: DeviceRecord) -> bytes:

@@ -21,6 +21,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
     SyncmlError,
     UnknownAuthType,
+    refusal_of_system,
 )
 from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
@@ -110,9 +111,15 @@ def _answer(adapter: Adapter, post: Post, asked: Post, encoding: str) -> Answer:
     except SyncmlError as error:
         log.warning('a message of %s was refused: %s', sender, error)
         refused = refusal(message, int(error.status), str(error))
-    except Exception:
-        log.exception('a message of %s could not be answered', sender)
-        text = 'the server has failed; its log says more'
+    except Exception as error:
+        reason = refusal_of_system(error)
+        if reason is None:
+            log.exception('a message of %s could not be answered', sender)
+            text = 'the server has failed; its log says more'
+        else:
+            log.error('a message of %s could not be answered: %s', sender, reason)
+            log.debug('it happened here:', exc_info=True)
+            text = f'the server cannot go on: {refusal_of_system(error, place=False)}'
         refused = refusal(message, StatusCode.COMMAND_FAILED, text)
     door.spend(adapter.context)
     content_type, body = encode(refused, encoding)

@@ -16,6 +16,7 @@ from pysyncml.errors import (
     ItemNotEmpty,
     StoreFull,
     SyncmlError,
+    is_of_database,
 )
 from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
@@ -61,7 +62,9 @@ def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     except OSError as error:
         status = _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else _FAILED
         return status, error.strerror or 'the system refused'
-    except Exception:
+    except Exception as error:
+        if is_of_database(error):
+            raise  # nothing more can be done in this transaction
         log.exception('an item of the peer could not be dealt with')
         return _FAILED, 'an internal error; the log says more'
 

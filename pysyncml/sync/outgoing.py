@@ -14,7 +14,7 @@ from enum import Enum, auto
 from math import inf
 
 from pysyncml.constants import Role
-from pysyncml.errors import FeatureNotSupported, SyncmlError
+from pysyncml.errors import FeatureNotSupported, SyncmlError, is_of_database
 from pysyncml.protocol.messages import (
     Add,
     Delete,
@@ -318,6 +318,8 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error}')
     except Exception as error:
+        if is_of_database(error):
+            raise  # nothing more can be done in this transaction
         log.exception('item %s cannot be written', item_id)
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error!r}')

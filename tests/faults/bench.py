@@ -98,8 +98,19 @@ class Bench:
         if self._engine is None:
             with self._listened() as said:
                 argv = ['--server', '--allow-deletions', *options, str(self.path('s'))]
-                self._engine = NotesEngine().configure(argv)
-                self._server = self._engine.wsgi()
+                engine = NotesEngine()
+                try:
+                    engine.configure(argv)
+                    self._server = engine.wsgi()
+                except SystemExit:
+                    self.said += said.getvalue()
+                    raise
+                except Exception as error:  # what the program itself makes of it when it runs
+                    code = engine._failed(error, said)
+                    engine._finish()
+                    self.said += said.getvalue()
+                    raise SystemExit(code) from None
+                self._engine = engine
             self.said += said.getvalue()
 
     def stop(self) -> None:
