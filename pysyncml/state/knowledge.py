@@ -50,7 +50,7 @@ class Known:
         return digest[:_PAST] in self.past.split()
 
     def outgrow(self, digest: str | None) -> None:
-        """Take notice that the version the peer has is about to be the one with this fingerprint."""
+        """Take notice that the peer has the version with this fingerprint from now on."""
         if not self.digest or digest == self.digest:
             return
         earlier = [one for one in (self.past or '').split() if one != (digest or '')[:_PAST]]

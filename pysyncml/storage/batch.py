@@ -252,7 +252,8 @@ class Batch:
             old = self._storage.files.regular(operation.source)
             mode = kinds.S_IMODE(staged.st_mode if old is None else old.st_mode) & 0o777 | 0o400
             if mode != kinds.S_IMODE(staged.st_mode):
-                os.chmod(path, mode)
+                with contextlib.suppress(OSError):  # the content matters more
+                    os.chmod(path, mode)
         return replace(operation, body=looks(staged))
 
     def _new(

@@ -107,14 +107,16 @@ class DirectoryStorage(Storage[os.stat_result]):
 
         Args:
             skip: told a key and whether it is a folder; if it says True, that is left out.
-            unreadable: a list that folders are added to which cannot be read; without it they
-                raise. (Nobody may take the notes in them for deleted.)
+            unreadable: a list of keys that folders are added to which cannot be read, and files
+                that cannot be looked at; without it they raise. (Nobody may take these notes for
+                deleted.)
 
         Links are left out and collected in ``symlinks``; pipes and the like are left out.
 
         Raises:
             WrongDirectory: the directory is not there.
-            StorageError: a folder cannot be read.
+            OSError: the directory itself cannot be read.
+            StorageError: a folder cannot be read, or a file not be looked at.
         """
         self.symlinks = []
         folders = [('', self.root)]
@@ -131,6 +133,8 @@ class DirectoryStorage(Storage[os.stat_result]):
                 if unreadable is None:
                     what = f'the folder {path} cannot be read: {error.strerror}'
                     raise StorageError(what) from error
+                if not prefix:
+                    raise
                 unreadable.append(prefix.rstrip('/'))
                 continue
             below = []
@@ -138,15 +142,27 @@ class DirectoryStorage(Storage[os.stat_result]):
                 key = prefix + entry.name
                 if key == self.state_dir:
                     continue
-                if entry.is_symlink():
-                    if not skip(key, False):
-                        self.symlinks.append(key)
-                elif entry.is_dir(follow_symlinks=False):
-                    if not skip(key, True):
-                        below.append((f'{key}/', entry.path))
-                elif entry.is_file(follow_symlinks=False) and not skip(key, False):
-                    with contextlib.suppress(FileNotFoundError):
-                        yield key, _stat(entry)
+                try:
+                    if entry.is_symlink():
+                        if not skip(key, False):
+                            self.symlinks.append(key)
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if not skip(key, True):
+                            below.append((f'{key}/', entry.path))
+                        continue
+                    if not entry.is_file(follow_symlinks=False) or skip(key, False):
+                        continue
+                    stat = _stat(entry)
+                except FileNotFoundError:
+                    continue  # removed since its folder was read
+                except OSError as error:
+                    if unreadable is None:
+                        what = f'"{key}" cannot be looked at: {error.strerror}'
+                        raise StorageError(what) from error
+                    unreadable.append(key)
+                    continue
+                yield key, stat
             folders.extend(reversed(below))
 
     def fs_now(self) -> int:

@@ -166,7 +166,9 @@ class Bench:
             results = {name: self.sync(name) for name in names}
             if all(result.code == 0 and not result.moved for result in results.values()):
                 for result in results.values():
-                    assert {count: result.stats[count] for count in COUNTS} == dict.fromkeys(COUNTS, 0)
+                    assert {count: result.stats[count] for count in COUNTS} == dict.fromkeys(
+                        COUNTS, 0
+                    )
                 return self.same('s', *names)
             seen += [(n, r.code, r.moved, r.err) for n, r in results.items()]
         raise AssertionError(f'there is always something to do: {seen}')

@@ -2,7 +2,7 @@
 
 Connections are made as always, but for a counter: from a certain statement on, or at it alone,
 they raise what SQLite raises. SQLite may have taken the transaction back by itself then
-(https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"); so it is here.
+(https://sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"); so here.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def refused_at(bench: Bench, wanted: dict[str, bytes], side: str, at: int, code:
 
 
 def refused(bench: Bench, wanted: dict[str, bytes], text: str, side: str) -> tuple[int, str]:
-    """Synchronise while all calls that *text* describes fail; return the exit code, and what was said.
+    """Synchronise while all calls that *text* describes fail; return exit code and words.
 
     All is well again afterwards; assert that the next runs mend it, and all is as *wanted*.
     """
@@ -76,7 +76,7 @@ def refused(bench: Bench, wanted: dict[str, bytes], text: str, side: str) -> tup
     with tapped(all_of(faults)):
         result = bench.sync('a')
     assert all(fault.hits for fault in faults), f'{text} has never happened'
-    said = f'{result.err}{bench.said if side == "s" else ""}{result.out}'
+    said = f'{result.err}{bench.said if side == "s" else ""}{result.out}'.replace('\\"', '"')
     check(bench, wanted, f'{side}: {text}', result.code, said)
     return result.code, said
 
@@ -85,7 +85,12 @@ def check(bench: Bench, wanted: dict[str, bytes], what: str, code: int, said: st
     """Assert that nothing is amiss after a run that went wrong."""
     assert code in ENDS, f'{what}: exit code {code}: {said}'
     there = [set().union(*map(hands.TOKEN.findall, bench.tree(side).values())) for side in 'as']
-    kept = {token for side in 'as' for body in bench.trashed(side) for token in hands.TOKEN.findall(body)}
+    kept = {
+        token
+        for side in 'as'
+        for body in bench.trashed(side)
+        for token in hands.TOKEN.findall(body)
+    }
     staged = {
         token
         for side in 'as'

@@ -154,8 +154,7 @@ class _Entry:
     def stat(self, **keywords: Any) -> os.stat_result:
         self._taps.tell('stat', self._path, False)
         # what is found now, as by a system that has not looked while listing
-        result = os.lstat(self._path) if not self._taps.busy else self._entry.stat(**keywords)
-        return result
+        return os.lstat(self._path) if not self._taps.busy else self._entry.stat(**keywords)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._entry, name)

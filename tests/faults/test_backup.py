@@ -41,7 +41,7 @@ def tokens(tree: dict[str, bytes]) -> set[bytes]:
     return set().union(*map(TOKEN.findall, tree.values()))
 
 
-@pytest.mark.parametrize('sessions', [1, 3])
+@pytest.mark.parametrize('sessions', [1, pytest.param(3, marks=pytest.mark.campaign)])
 def test_old_versions_of_a_client_are_no_edits(bench, sessions):
     start(bench)
     back_up(bench, 'a')
@@ -74,6 +74,7 @@ def test_an_edit_of_an_old_version_is_a_conflict(bench):
     assert len(copies) == 1 and copies[0].startswith('n '), tree.keys()
 
 
+@pytest.mark.campaign
 def test_a_deletion_by_a_client_that_was_put_back_spares_what_is_newer(bench):
     start(bench)
     back_up(bench, 'a')
@@ -86,6 +87,7 @@ def test_a_deletion_by_a_client_that_was_put_back_spares_what_is_newer(bench):
     assert b'<n1>' in tree['n.txt']
 
 
+@pytest.mark.campaign
 def test_what_a_client_has_edited_is_no_conflict_when_only_the_end_was_missed(bench):
     """The server has concluded the last session, the client has not heard of it."""
     start(bench)
@@ -103,7 +105,7 @@ def test_what_a_client_has_edited_is_no_conflict_when_only_the_end_was_missed(be
     assert b'<n2>' in tree['n.txt'] and b'<m1>' in tree['m.txt']
 
 
-@pytest.mark.parametrize('first', ['a', 'b'])
+@pytest.mark.parametrize('first', ['a', pytest.param('b', marks=pytest.mark.campaign)])
 def test_a_server_that_was_put_back_is_brought_up_to_date(bench, first):
     start(bench)
     back_up(bench, 's')
@@ -121,6 +123,7 @@ def test_a_server_that_was_put_back_is_brought_up_to_date(bench, first):
     assert not [key for key in tree if 'conflict' in key], tree.keys()
 
 
+@pytest.mark.campaign
 def test_a_server_that_was_put_back_and_edited_keeps_both(bench):
     start(bench)
     back_up(bench, 's')
@@ -133,6 +136,7 @@ def test_a_server_that_was_put_back_and_edited_keeps_both(bench):
     assert {b'<n1>', b'<n2>', b'<m2>', b'<o0>', b'<d0>'} <= tokens(tree)
 
 
+@pytest.mark.campaign
 def test_files_alone_that_were_put_back_are_edits(bench):
     """Without the state folder that is what somebody wants; what goes is in the trash."""
     start(bench)

@@ -110,7 +110,7 @@ class Desk:
         done = []
         for outcome in self.outcomes:
             if not outcome.ok:
-                self.agent.trouble(f'a note could not be put in its place: {outcome.error}')
+                self.agent.leave(f'a note could not be put in its place: {outcome.error}')
                 continue
             done.append(outcome.line)
             row = index.get(outcome.item_id)
@@ -159,6 +159,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             pysyncml.ContentTypeInfo(pysyncml.TYPE_TEXT_PLAIN, ['1.1', '1.0']),
         ]
         self.unfinished: set[str] = set()  # notes whose files could not be put in place
+        self.left: dict[str, None] = {}  # lines about notes that are left for the next time
         self._storage: DirectoryStorage | None = None
         self._desk: Desk | None = None
         self._folds: bool | None = None
@@ -197,6 +198,17 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def trouble(self, text: str) -> None:
         """Tell people of something that did not stop the rest."""
         log.warning('%s', text)
+
+    def leave(self, text: str) -> None:
+        """Tell people of a note that is left for the next time.
+
+        A client's summary has these lines at its end, and its exit code says that there are some.
+        """
+        if self.engine.isServer or self.engine.readonly:
+            self.trouble(text)
+        else:
+            log.info('%s', text)
+            self.left[text] = None
 
     def scan(self, store: Any) -> None:
         """Find out what changed in the directory, and register it with *store*."""

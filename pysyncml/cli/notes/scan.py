@@ -37,7 +37,7 @@ class Scan:
         self.ignore = Ignore(self.engine.rootDir, self.engine.syncSubdir)
         self.changes: list[tuple[str, int, str | None]] = []
         self.unreadable: set[str] = set()
-        self.closed: list[str] = []  # folders that cannot be read
+        self.closed: list[str] = []  # folders that cannot be read, files that cannot be looked at
         self.seen = 0
         self.looks: dict[str, tuple[str, os.stat_result]] = {}
 
@@ -55,8 +55,8 @@ class Scan:
         ignore = self.ignore
         known = self.index.stamps()
         suspects = self._walk(known, ignore)
-        for folder in self.closed:
-            self.agent.trouble(f'the folder "{folder}" cannot be read; it is left as it is')
+        for path in self.closed:
+            self.agent.leave(f'"{path}" cannot be read; it is left as it is')
         missing = [path for path in known if not self._is_hidden(path, ignore)]
         self._look_at(suspects)
         entries = self.index.at([*missing, *(path for path in suspects if path not in known)])
@@ -178,8 +178,10 @@ class Scan:
             except (pysyncml.SyncmlError, OSError) as error:
                 del suspects[path]
                 self.unreadable.add(path)
-                reason = getattr(error, 'strerror', None) or str(error)
-                self.agent.trouble(f'"{path}" is left for the next time: {reason}')
+                reason = str(error)
+                if isinstance(error, OSError):
+                    reason = f'"{path}" cannot be read: {error.strerror}'
+                self.agent.leave(f'{reason}; it is left for the next time')
 
     # --- what changed -------------------------------------------------------------------------
 
