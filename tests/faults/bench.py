@@ -7,7 +7,6 @@ from the client to the server's WSGI application by a call.
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import json
 import logging
@@ -181,7 +180,6 @@ class Bench:
     def close(self) -> None:
         """Stop all, and remove the directories."""
         self.stop()
-        gc.collect()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
