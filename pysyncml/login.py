@@ -225,8 +225,8 @@ class Doorkeeper:
                 work.records.save(peer)
         except Exception as error:
             why = refusal_of_system(error)
-            where = log.exception if why is None else log.error
-            where('the nonce of %s could not be renewed: %s', self.header.source.uri, why or error)
+            text = 'the nonce of %s could not be renewed: %s'
+            log.error(text, self.header.source.uri, why or error, exc_info=why is None)
 
 
 def _renew(peer: DeviceRecord) -> bytes:

@@ -69,7 +69,7 @@ def _with_hint(error: Exception, text: str) -> str:
     return text
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: BaseException) -> str:
     code = error.errno if isinstance(error, OSError) else None
     text = str(getattr(error, 'orig', None) or '')
     if code in (errno.ENOSPC, errno.EDQUOT) or 'is full' in text:

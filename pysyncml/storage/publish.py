@@ -288,5 +288,5 @@ def _reason(operation: Operation, error: Exception) -> str:
     what = operation.key if operation.key is not None else operation.source
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, OSError) and error.errno == errno.EXDEV:
-        text = 'its folder is on another file system than the state folder'
+        text += ': its folder is on another file system than the state folder'
     return f'"{what}" is left for later: {text}'

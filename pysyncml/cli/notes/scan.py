@@ -21,6 +21,7 @@ log = logging.getLogger('pysyncml.cli')
 #: Fewer deletions than this never raise a question.
 FREE_DELETIONS = 10
 
+_OFTEN = 86400.0  # seconds between two times that are written down
 _REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
 
 
@@ -108,8 +109,17 @@ class Scan:
                     self.unreadable.add(outcome.key)
             self.unreadable -= {o.key for o in self.desk.outcomes if o.ok}
         self.storage.sweep(self.desk.work.journal_lines(self.desk.name))
-        self.storage.trash.expire()
-        self.index.forget_gone(self.desk.work.now - _REMEMBERED)
+        self._expire()
+
+    def _expire(self) -> None:
+        """Forget what is old, unless the clock may have jumped since the last time."""
+        work = self.desk.work
+        now, last = work.now, work.options().get('expired')
+        if last is None or abs(now - last) > _OFTEN:
+            work.set_option('expired', now)
+        if last is None or abs(now - last) < _REMEMBERED:
+            self.storage.trash.expire()
+            self.index.forget_gone(now - _REMEMBERED)
 
     def _give_in(self) -> None:
         """Let notes that will always have to lie elsewhere be known by the name they have there.
