@@ -373,15 +373,30 @@ class UsageError(SyncmlError):
     exit_code = ExitCode.USAGE
 
 
-def system_trouble(error: BaseException) -> str | None:
-    """Return in a few words what the system could not do; ``None`` if *error* is not of that kind.
+# --- what the system refuses --------------------------------------------------------------------
 
-    A full disk, a file that cannot be read, a database that cannot be written to: what people can
-    mend, and where a traceback tells them nothing.
+
+def refusal_of_system(error: BaseException, *, place: bool = True) -> str | None:
+    """Return in a few words what the system, or the state database, has refused.
+
+    ``None`` if *error* is of another kind. With *place* the file is named, where it is known: not
+    for peers, who need not know how things lie here.
     """
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
-        return what if error.filename is None else f'{error.filename}: {what}'
-    if type(error).__module__.startswith('sqlalchemy') and getattr(error, 'orig', None):
-        return f'the state database cannot be used: {error.orig}'  # type: ignore[attr-defined]
+        return f'{error.filename}: {what}' if place and error.filename is not None else what
+    if is_of_database(error):
+        return f'the state database cannot be used: {getattr(error, "orig", None) or error}'
     return None
+
+
+def is_of_database(error: BaseException) -> bool:
+    """Return whether the database itself has failed: full, locked, not to be read or written.
+
+    It may have taken the whole transaction back by then, so that nothing more may be done in it.
+    """
+    kind = type(error)
+    return kind.__module__.startswith('sqlalchemy') and kind.__name__ in _OF_DATABASE
+
+
+_OF_DATABASE = {'OperationalError', 'DatabaseError', 'TimeoutError', 'InternalError'}

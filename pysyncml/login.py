@@ -33,7 +33,7 @@ from pysyncml.errors import (
     MissingCredentials,
     RemoteProtocolError,
     UnknownAuthType,
-    system_trouble,
+    refusal_of_system,
 )
 from pysyncml.gate import Gate
 from pysyncml.protocol import auth
@@ -329,10 +329,9 @@ class Doorkeeper:
                 _renew(peer)
                 work.records.save(peer)
         except Exception as error:
-            trouble = system_trouble(error)
-            line = 'the nonce of %s could not be renewed: %s'
-            name = self.header.source.uri
-            log.error(line, name, trouble or error, exc_info=trouble is None)
+            why = refusal_of_system(error)
+            text = 'the nonce of %s could not be renewed: %s'
+            log.error(text, self.header.source.uri, why or error, exc_info=why is None)
 
 
 def _renew(peer: DeviceRecord) -> bytes:

@@ -25,7 +25,7 @@ from pysyncml.errors import (
     StateDamaged,
     SyncmlError,
     UnknownAuthType,
-    system_trouble,
+    refusal_of_system,
 )
 from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
@@ -154,10 +154,14 @@ def _answer(
     except Exception as error:
         if adapter.onFailure is not None and adapter.onFailure(error):
             return _out_of_order(message, encoding)
-        trouble = system_trouble(error)
-        line = 'a message of %s could not be answered: %s'
-        log.error(line, sender, trouble or error, exc_info=trouble is None)
-        text = 'the server has failed; its log says more'
+        reason = refusal_of_system(error)
+        if reason is None:
+            log.exception('a message of %s could not be answered', sender)
+            text = 'the server has failed; its log says more'
+        else:
+            log.error('a message of %s could not be answered: %s', sender, reason)
+            log.debug('it happened here:', exc_info=True)
+            text = f'the server cannot go on: {refusal_of_system(error, place=False)}'
         refused = refusal(message, StatusCode.COMMAND_FAILED, text)
     door.spend(adapter.context)
     content_type, body = encode(refused, encoding)

@@ -62,11 +62,11 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, errors.SyncmlError):
         text = str(error) or (type(error).__doc__ or type(error).__name__).strip()
         return _one_line(_with_hint(error, text)), int(error.exit_code)
-    if isinstance(error, OSError):
-        return _one_line(_system(error)), ExitCode.FAILED
-    if type(error).__module__.startswith('sqlalchemy'):
-        reason = getattr(error, 'orig', None) or error
-        return _one_line(f'the state database cannot be used: {reason}'), ExitCode.FAILED
+    reason = errors.refusal_of_system(error)
+    if reason is None and type(error).__module__.startswith('sqlalchemy'):
+        reason = f'the state database cannot be used: {getattr(error, "orig", None) or error}'
+    if reason is not None:
+        return _one_line(reason + _remedy(error)), ExitCode.FAILED
     text = f'internal error: {type(error).__name__}: {error}'
     return _one_line(text) + ' (run again with -vvv to see where)', ExitCode.FAILED
 
@@ -78,13 +78,18 @@ def _with_hint(error: Exception, text: str) -> str:
     return text
 
 
-def _system(error: OSError) -> str:
-    what = error.strerror or str(error) or type(error).__name__
-    if error.filename is not None:
-        what = f'{error.filename}: {what}'
-    if error.errno == errno.ENOSPC:
-        what += '. Free some space, then run again: nothing was lost'
-    return what
+def _remedy(error: BaseException) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    text = str(getattr(error, 'orig', None) or '')
+    if code in (errno.ENOSPC, errno.EDQUOT) or 'is full' in text:
+        return '. Free some space, then run again: nothing was lost'
+    if code in (errno.EMFILE, errno.ENFILE):
+        return '. Close some programs, then run again: nothing was lost'
+    if code == errno.EROFS or 'readonly' in text:
+        return '. The state folder has to be writable'
+    if 'is locked' in text:
+        return '. Wait for the program that uses it, then run again'
+    return ''
 
 
 def _one_line(text: str) -> str:

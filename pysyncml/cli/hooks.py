@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from pysyncml.errors import SyncmlError
+from pysyncml.errors import SyncmlError, refusal_of_system
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 
@@ -160,7 +160,8 @@ class HookHost:
 
         A method called ``_callHooks_`` and the name with underscores for dots replaces the
         whole of it. Errors of the :class:`SyncmlError` tree pass as they are, for they mean
-        something; any other becomes a :class:`HookError` that names the hook.
+        something, and so does what the system refuses; any other becomes a :class:`HookError`
+        that names the hook.
         """
         check_name(name)
         replacement = getattr(self, '_callHooks_' + name.replace('.', '_'), None)
@@ -170,5 +171,7 @@ class HookHost:
             except SyncmlError:
                 raise
             except Exception as error:
+                if refusal_of_system(error) is not None:
+                    raise
                 said = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
                 raise HookError(f'hook "{name}" ({_name_of(function)}) failed: {said}') from error

@@ -71,6 +71,7 @@ class Progress:
     resumed: bool = False  # it goes on where an earlier session was broken off
     refused: bool = False  # the client did not ask for the slow sync there is to be
     early: bool = False  # the peer has sent its changes together with its Alert
+    rewound: int | None = None  # the peer was put back: our last change that it can know
     our_last: str | None = None
     our_next: str = ''
     peer_last: str | None = None

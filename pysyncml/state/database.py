@@ -39,7 +39,10 @@ def _add_what_is_missing(connection: Connection, tables: Tables) -> None:
 
 
 #: version → the function that turns a database of the version before into it.
-MIGRATIONS: dict[int, Callable[[Connection, Tables], None]] = {2: _add_what_is_missing}
+MIGRATIONS: dict[int, Callable[[Connection, Tables], None]] = {
+    2: _add_what_is_missing,
+    3: _add_what_is_missing,
+}
 
 
 class Database:

@@ -24,6 +24,9 @@ SOFT = -1
 #: none of ours, so that there is no common ancestor.
 NEVER_WAS = 0
 
+_PAST = 16  # characters kept of the fingerprint of an earlier version
+_MOST_PAST = 24  # earlier versions that are remembered
+
 
 @dataclass(slots=True)
 class Known:
@@ -36,12 +39,26 @@ class Known:
     unconfirmed: bool = False
     seen: int | None = None
     digest: str | None = None
+    past: str | None = None
     stored: bool = False
 
     @property
     def soft(self) -> bool:
         """Whether the peer has soft-deleted the item."""
         return self.offered == SOFT
+
+    def had(self, digest: str | None) -> bool:
+        """Whether the peer once had the version with this fingerprint, and has a later one now."""
+        if not digest or not self.past:
+            return False
+        return digest[:_PAST] in self.past.split()
+
+    def outgrow(self, digest: str | None) -> None:
+        """Take notice that the peer has the version with this fingerprint from now on."""
+        if not self.digest or digest == self.digest:
+            return
+        earlier = [one for one in (self.past or '').split() if one != (digest or '')[:_PAST]]
+        self.past = ' '.join([self.digest[:_PAST], *earlier][:_MOST_PAST])
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +197,8 @@ class Knowledge:
             self._by_item[item_id] = known
         if 'remote_id' in values and values['remote_id'] != known.remote_id:
             self._move(known, values['remote_id'])
+        if 'digest' in values:
+            known.outgrow(values['digest'])
         for name, value in values.items():
             setattr(known, name, value)
         self._dirty[item_id] = known
@@ -436,6 +455,7 @@ def _columns(mapping: Any) -> Select[Any]:
         mapping.c.unconfirmed,
         mapping.c.seen,
         mapping.c.digest,
+        mapping.c.past,
     )
 
 
@@ -448,4 +468,5 @@ def _values(known: Known) -> dict[str, Any]:
         'unconfirmed': known.unconfirmed,
         'seen': known.seen,
         'digest': known.digest,
+        'past': known.past,
     }

@@ -85,6 +85,7 @@ class BindingRecord(Record):
     cursor: int = 0
     last_sync: float | None = None
     suspended: dict[str, Any] | None = None
+    anchors: list[Any] | None = None
 
 
 @dataclass(kw_only=True)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 #: What this version of the program writes; see :mod:`pysyncml.state.database`.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _Id = BigInteger().with_variant(Integer, 'sqlite')
 _CASCADE = 'CASCADE'
@@ -130,6 +130,8 @@ class Tables:
             Column('last_sync', Float),
             # the session that was broken off, if the next one may go on with it
             Column('suspended', JSON),
+            # anchors the peer has had, each with the newest change of ours at that time
+            Column('anchors', JSON),
             UniqueConstraint('store_id', 'peer_store_id'),
         )
         self.unfinished = self._table(
@@ -188,6 +190,7 @@ class Tables:
             Column('unconfirmed', Boolean, nullable=False, default=False),  # our Map pair
             Column('seen', Integer),  # the session in which the peer showed that it has it
             Column('digest', String(64)),  # the fingerprint of the version the peer has
+            Column('past', Text),  # beginnings of those of earlier ones, the newest first
             UniqueConstraint('binding_id', 'remote_id'),
             sqlite_with_rowid=False,
         )

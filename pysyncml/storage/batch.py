@@ -36,7 +36,8 @@ class Operation:
     ``source`` is where its file lies (None: it has none yet), ``expect`` the stamp that file had,
     ``key`` where it is to lie (None: nowhere, it is deleted), ``token`` its new body (None: it
     keeps the one it has). ``body`` is what the staged body looked like, ``label`` goes into the
-    name of a conflict copy, and ``id`` names the operation in the state folder.
+    name of a conflict copy, ``digest`` is the SHA-256 of the old body if that is known, and ``id``
+    names the operation in the state folder.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Operation:
     expect: bytes | None = None
     body: tuple[int, int, int] | None = None
     label: str = ''
+    digest: str = ''
 
     @property
     def leaves(self) -> bool:
@@ -137,6 +139,7 @@ class Batch:
         token: str,
         source: str | None = None,
         expect: bytes | None = None,
+        digest: str = '',
     ) -> None:
         """Give an item a new body, and *key* as its name.
 
@@ -147,6 +150,8 @@ class Batch:
             source: where the item's file lies now; it goes to the trash. None if it has none.
             expect: the stamp of that file, the one it has now if not given; if it is another one
                 when the time comes, the user has edited it, and both are kept.
+            digest: the SHA-256 of what is in that file, in hexadecimal digits: it tells an edit
+                that a stamp cannot.
 
         Raises:
             InvalidName: there must be no file of that name.
@@ -154,7 +159,7 @@ class Batch:
         self._storage.check(key)
         old = self._operations.get(item_id)
         if old is None:
-            self._set(self._new(item_id, key, source, expect, token))
+            self._set(self._new(item_id, key, source, expect, token, digest))
         else:
             self._set(replace(old, key=key, token=token))
 
@@ -178,11 +183,13 @@ class Batch:
         else:
             self._set(replace(old, key=key))
 
-    def delete(self, item_id: str, source: str, expect: bytes | None = None) -> None:
+    def delete(
+        self, item_id: str, source: str, expect: bytes | None = None, digest: str = ''
+    ) -> None:
         """Put the file of an item into the trash, unless the user edits it before that."""
         old = self._operations.get(item_id)
         if old is None:
-            self._set(self._new(item_id, None, source, expect, None))
+            self._set(self._new(item_id, None, source, expect, None, digest))
         elif old.source is None:
             self._drop(item_id)  # it was never there
         else:
@@ -245,7 +252,8 @@ class Batch:
             old = self._storage.files.regular(operation.source)
             mode = kinds.S_IMODE(staged.st_mode if old is None else old.st_mode) & 0o777 | 0o400
             if mode != kinds.S_IMODE(staged.st_mode):
-                os.chmod(path, mode)
+                with contextlib.suppress(OSError):  # the content matters more
+                    os.chmod(path, mode)
         return replace(operation, body=looks(staged))
 
     def _new(
@@ -255,6 +263,7 @@ class Batch:
         source: str | None,
         expect: bytes | None,
         token: str | None,
+        digest: str = '',
     ) -> Operation:
         if expect is not None:
             looks_of(expect)
@@ -273,6 +282,7 @@ class Batch:
             token,
             expect,
             label=self._label,
+            digest=digest,
         )
 
     def _set(self, operation: Operation) -> None:

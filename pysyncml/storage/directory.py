@@ -36,6 +36,7 @@ from pysyncml.storage.names import local_name
 from pysyncml.storage.publish import Batch, Outcome, publish
 from pysyncml.storage.single import Gathering
 from pysyncml.storage.trash import Trash
+from pysyncml.storage.writers import is_being_written
 
 __all__ = ['DirectoryStorage', 'is_racy', 'stamp']
 
@@ -106,14 +107,16 @@ class DirectoryStorage(Storage[os.stat_result]):
 
         Args:
             skip: told a key and whether it is a folder; if it says True, that is left out.
-            unreadable: a list that folders are added to which cannot be read; without it they
-                raise. (Nobody may take the notes in them for deleted.)
+            unreadable: a list of keys that folders are added to which cannot be read, and files
+                that cannot be looked at; without it they raise. (Nobody may take these notes for
+                deleted.)
 
         Links are left out and collected in ``symlinks``; pipes and the like are left out.
 
         Raises:
             WrongDirectory: the directory is not there.
-            StorageError: a folder cannot be read.
+            OSError: the directory itself cannot be read.
+            StorageError: a folder cannot be read, or a file not be looked at.
         """
         self.symlinks = []
         folders = [('', self.root)]
@@ -130,6 +133,8 @@ class DirectoryStorage(Storage[os.stat_result]):
                 if unreadable is None:
                     what = f'the folder {path} cannot be read: {error.strerror}'
                     raise StorageError(what) from error
+                if not prefix:
+                    raise
                 unreadable.append(prefix.rstrip('/'))
                 continue
             below = []
@@ -137,15 +142,27 @@ class DirectoryStorage(Storage[os.stat_result]):
                 key = prefix + entry.name
                 if key == self.state_dir:
                     continue
-                if entry.is_symlink():
-                    if not skip(key, False):
-                        self.symlinks.append(key)
-                elif entry.is_dir(follow_symlinks=False):
-                    if not skip(key, True):
-                        below.append((f'{key}/', entry.path))
-                elif entry.is_file(follow_symlinks=False) and not skip(key, False):
-                    with contextlib.suppress(FileNotFoundError):
-                        yield key, _stat(entry)
+                try:
+                    if entry.is_symlink():
+                        if not skip(key, False):
+                            self.symlinks.append(key)
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if not skip(key, True):
+                            below.append((f'{key}/', entry.path))
+                        continue
+                    if not entry.is_file(follow_symlinks=False) or skip(key, False):
+                        continue
+                    stat = _stat(entry)
+                except FileNotFoundError:
+                    continue  # removed since its folder was read
+                except OSError as error:
+                    if unreadable is None:
+                        what = f'"{key}" cannot be looked at: {error.strerror}'
+                        raise StorageError(what) from error
+                    unreadable.append(key)
+                    continue
+                yield key, stat
             folders.extend(reversed(below))
 
     def fs_now(self) -> int:
@@ -209,6 +226,12 @@ class DirectoryStorage(Storage[os.stat_result]):
         if stamp(before) != stamp(after) or size != after.st_size:
             raise ItemBusy(f'"{key}" is being changed at this moment')
         return after
+
+    def is_being_written(self, key: str) -> bool:
+        """Return whether another program has a file open for writing, as far as can be told."""
+        with contextlib.suppress(OSError), self.files.at(key) as spot:
+            return is_being_written(spot)
+        return False
 
     # --- publishing -------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import stat
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from pysyncml.errors import StorageError
 from pysyncml.storage.names import STATE_FOLDER, is_protected
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ BUILTIN_PATTERNS = (
 
 _DESKTOP = frozenset(('.ds_store', 'thumbs.db', 'desktop.ini'))
 _MAX_SIZE = 1 << 16
+_NO_FILE = {errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ENXIO, errno.ELOOP}
 _MAX_BRANCHES = 2
 _STAR = '[^/]*'  # what pathspec makes of a star
 
@@ -53,8 +55,11 @@ _CLASSES = {
 class Ignore:
     """Decides about the paths below *root*, whose folder *state_dir* is our own.
 
-    ``.syncignore`` is read once, here. If it cannot be read, or lines of it make no sense, that
-    is logged as one warning, and what can be understood holds.
+    ``.syncignore`` is read once, here. If it is no file, or lines of it make no sense, that is
+    logged as one warning, and what can be understood holds.
+
+    Raises:
+        StorageError: it cannot be read now. Without it what is to stay here would go to others.
     """
 
     def __init__(self, root: str, state_dir: str = STATE_FOLDER) -> None:
@@ -111,6 +116,9 @@ def _load(path: str) -> GitIgnoreSpec | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno not in _NO_FILE:
+            what = f'{IGNORE_FILE} cannot be read, so it is not known what to leave out'
+            raise StorageError(f'{what}: {error.strerror}') from error
         log.warning('%s cannot be read, so nothing is ignored by it: %s', path, error.strerror)
         return None
     from pathspec import GitIgnoreSpec

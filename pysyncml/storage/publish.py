@@ -20,6 +20,7 @@ in the meantime is put back, and ours is laid beside it under another name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
@@ -286,4 +287,6 @@ class _Run(Steps):
 def _reason(operation: Operation, error: Exception) -> str:
     what = operation.key if operation.key is not None else operation.source
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.errno == errno.EXDEV:
+        text += ': its folder is on another file system than the state folder'
     return f'"{what}" is left for later: {text}'

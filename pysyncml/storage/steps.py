@@ -7,11 +7,15 @@ import os
 import stat as kinds
 from typing import TYPE_CHECKING, NamedTuple
 
+from pysyncml.errors import ItemBusy
 from pysyncml.storage.batch import Operation
-from pysyncml.storage.files import looks, looks_of, lstat_at, parent_of, sync
+from pysyncml.storage.files import looks, looks_of, lstat_at, parent_of, stamp, sync
+from pysyncml.storage.writers import is_being_written
 
 if TYPE_CHECKING:
     from pysyncml.storage.directory import DirectoryStorage
+
+_TICK_NS = 2 * 10**9  # more than between two times that any file system can tell apart
 
 
 class Where(NamedTuple):
@@ -44,7 +48,7 @@ class Steps:
         Return None if it is aside, or if there was none; or the key at which the user's file is,
         if the user has edited it. A file that is only renamed may have been edited.
         """
-        lifted = self._aside(operation)
+        lifted, now = self._aside(operation), None
         if lifted is None:
             now = self._waiting(operation)
             if now is None:
@@ -59,7 +63,7 @@ class Steps:
             return None
         if operation.renames:
             self._recognise(operation, lifted)
-        elif not self._expected(operation, lifted):
+        elif not self._expected(operation, lifted) or self._is_in_use(operation, lifted, now):
             return self._files.place(self._state.own(aside_of(operation)), operation.source or '')
         return None
 
@@ -130,6 +134,29 @@ class Steps:
         if operation.expect is not None and found == looks_of(operation.expect):
             return True
         return found in self._earlier(operation)
+
+    def _is_in_use(
+        self, operation: Operation, lifted: os.stat_result, seen: os.stat_result | None
+    ) -> bool:
+        """Return whether the user has edited a file in a way it does not show, or yet may.
+
+        *seen* is what the file was right before it was *lifted*, if that is known.
+        """
+        aside = aside_of(operation)
+        if is_being_written(self._state.own(aside)):
+            return True
+        known = operation.expect is not None and looks(lifted) == looks_of(operation.expect)
+        if not known or not operation.digest:
+            return False
+        if seen is not None and stamp(seen) == operation.expect:
+            # the time of the change of its name is now, by the clock that its other times are of
+            idle = lifted.st_ctime_ns - max(seen.st_ctime_ns, seen.st_mtime_ns)
+            if os.name != 'nt' and idle > _TICK_NS:
+                return False
+        try:
+            return self._storage.hash_at(self._state, aside)[0] != operation.digest
+        except ItemBusy:
+            return True
 
     def _earlier(self, operation: Operation) -> set[tuple[int, int, int]]:
         """Return the bodies the same item was given by batches before this one."""

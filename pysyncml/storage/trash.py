@@ -21,6 +21,7 @@ from pysyncml.storage.files import Blocked, Spot, Tree, lstat_at, parent_of, par
 _SLOT = re.compile(r'(\d{8}T\d{6}Z)-(\d+)')
 _TIME = '%Y%m%dT%H%M%SZ'
 _DAY = 86400
+_SANE = 1577836800.0  # no clock that is set right says less: it is 2020-01-01
 
 
 class TrashEntry(NamedTuple):
@@ -182,11 +183,14 @@ class Trash:
         return TrashEntry(name, rest, _moment(rest.partition('-')[0]), len(data))
 
     def expire(self) -> int:
-        """Throw away what is older than ``days``; return how many folders of it there were."""
+        """Throw away what is older than ``days``; return how many folders of it there were.
+
+        What was put there while the clock was not set yet stays: nobody knows how old it is.
+        """
         if self.days < 0:
             return 0
         limit = self._clock() - self.days * _DAY
-        old = [name for name, when in self._slots() if when < limit]
+        old = [name for name, when in self._slots() if _SANE <= when < limit]
         for name in old:
             shutil.rmtree(self._state.path(f'trash/{name}'), ignore_errors=True)
         return len(old)

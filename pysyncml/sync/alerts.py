@@ -22,6 +22,7 @@ from pysyncml.sync.large_objects import unpack
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.replies import Reply, reply_to
+from pysyncml.sync.rewound import rewound_to
 from pysyncml.sync.setting_up import begin_anew, go_on
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     progress.peer_last, progress.peer_next = _anchors(item, parties)
     progress.agreed = True
     matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
+    progress.rewound = rewound_to(record, progress.peer_last)
     state = record.suspended
     if kind is None and state is not None and progress.peer_last in (None, '', state['peer_last']):
         go_on(binding)

@@ -39,6 +39,7 @@ from pysyncml.sync.outgoing import CONSENT
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
+from pysyncml.sync.rewound import remember
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
 from pysyncml.sync.verifying import answer_checksums
@@ -282,6 +283,8 @@ def conclude(parties: Parties) -> None:
             binding.known.forget_gone(binding.number)
         first = binding.known.first_pending(record.cursor)
         record.cursor = binding.log.last_seq if first is None else first - 1
+        if parties.session.role is Role.SERVER:
+            remember(record, binding.log.last_seq)
         parties.work.records.save(record)
         binding.log.prune()
     parties.peer.last_sync = parties.work.now

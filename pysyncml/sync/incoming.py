@@ -17,6 +17,7 @@ from pysyncml.errors import (
     StateDamaged,
     StoreFull,
     SyncmlError,
+    is_of_database,
 )
 from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
@@ -65,7 +66,9 @@ def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     except OSError as error:
         status = _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else _FAILED
         return status, error.strerror or 'the system refused'
-    except Exception:
+    except Exception as error:
+        if is_of_database(error):
+            raise  # nothing more can be done in this transaction
         log.exception('an item of the peer could not be dealt with')
         return _FAILED, 'an internal error; the log says more'
 
@@ -228,6 +231,8 @@ class Incoming:
         return preferred.ctype
 
     def _situation(self, *, merged: bool = False) -> Situation:
+        stale = self._is_stale()
+        self._doubt()
         here = self.here
         policy = Policy(self.binding.store.record.policy or self.binding.parties.policy)
         equal = twin = near = False
@@ -242,7 +247,7 @@ class Incoming:
             role=self.binding.role,
             policy=policy,
             equal=equal,
-            stale=self._is_stale(),
+            stale=stale,
             twin=twin,
             near=near,
             merged=merged,
@@ -253,7 +258,22 @@ class Incoming:
     def _is_stale(self) -> bool:
         """Whether the peer shows the version it was known to have (or one that lost before)."""
         known = self.known
-        return known is not None and known.digest is not None and known.digest == self.digest
+        if known is None or known.digest is None:
+            return False
+        return known.digest == self.digest or (self._is_ahead(known) and known.had(self.digest))
+
+    def _is_ahead(self, known: Known) -> bool:
+        """Whether the peer was put back to when it did not have the version it is known to have."""
+        rewound = self.binding.progress.rewound
+        return rewound is not None and known.seq is not None and known.seq > rewound
+
+    def _doubt(self) -> None:
+        """The peer does not have a version that it shows itself to have lost."""
+        known = self.known
+        if known is None or self.binding.wipes or known.digest == self.digest:
+            return
+        if self._is_ahead(known):
+            self.binding.known.note(known.item_id, seq=0)
 
     def _look_for_match(self) -> tuple[bool, bool]:
         if self.match is None:

@@ -14,7 +14,13 @@ from enum import Enum, auto
 from math import inf
 
 from pysyncml.constants import Role
-from pysyncml.errors import FeatureNotSupported, StateDamaged, SyncmlError
+from pysyncml.errors import (
+    FeatureNotSupported,
+    StateDamaged,
+    SyncmlError,
+    is_of_database,
+    refusal_of_system,
+)
 from pysyncml.protocol.messages import (
     Add,
     Delete,
@@ -326,9 +332,12 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | Non
     except StateDamaged:
         raise
     except (SyncmlError, LookupError, OSError) as error:
+        reason = refusal_of_system(error, place=False) or error
         binding.stats.hereErr += 1
-        binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error}')
+        binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {reason}')
     except Exception as error:
+        if is_of_database(error):
+            raise  # nothing more can be done in this transaction
         log.exception('item %s cannot be written', item_id)
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error!r}')

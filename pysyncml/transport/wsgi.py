@@ -24,7 +24,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
     SyncmlError,
     TransportError,
-    system_trouble,
+    refusal_of_system,
 )
 from pysyncml.transport import Handler, Request, Response, fingerprints
 
@@ -146,7 +146,7 @@ def _handled(handler: Handler, request: Request) -> Response:
             raise _Refused(503, 'Not now: try again later.', retry_after='30') from exc
         raise _Refused(500, _FAILED) from exc
     except Exception as exc:
-        trouble = system_trouble(exc)
+        trouble = refusal_of_system(exc)
         line = 'message from %s failed: %s'
         log.error(line, request.remote, trouble or exc, exc_info=trouble is None)
         raise _Refused(500, _FAILED) from exc

@@ -73,6 +73,13 @@ class NotesEngine(pysyncml.cli.DirectorySyncEngine):
         """Look for changes in the directory, each time before synchronising."""
         self.agent.scan(store)
 
+    @pysyncml.cli.hook('sync.term')
+    def tell_what_is_left(self, adapter: Any, stats: Any) -> None:
+        """Count the notes that had to be left for the next time."""
+        for row in list(stats.values())[:1]:
+            row.hereErr += len(self.agent.left)
+            row.problems += self.agent.left
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run sync-notes; return its exit code."""

@@ -114,7 +114,7 @@ class Desk:
         done = []
         for outcome in self.outcomes:
             if not outcome.ok:
-                self.agent.trouble(f'a note could not be put in its place: {outcome.error}')
+                self.agent.leave(f'a note could not be put in its place: {outcome.error}')
                 continue
             done.append(outcome.line)
             row = index.get(outcome.item_id)
@@ -163,6 +163,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             pysyncml.ContentTypeInfo(pysyncml.TYPE_TEXT_PLAIN, ['1.1', '1.0']),
         ]
         self.unfinished: set[str] = set()  # notes whose files could not be put in place
+        self.left: dict[str, None] = {}  # lines about notes that are left for the next time
         self._storage: DirectoryStorage | None = None
         self._desk: Desk | None = None
         self._folds: bool | None = None
@@ -201,6 +202,17 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def trouble(self, text: str) -> None:
         """Tell people of something that did not stop the rest."""
         log.warning('%s', text)
+
+    def leave(self, text: str) -> None:
+        """Tell people of a note that is left for the next time.
+
+        A client's summary has these lines at its end, and its exit code says that there are some.
+        """
+        if self.engine.isServer or self.engine.readonly:
+            self.trouble(text)
+        else:
+            log.info('%s', text)
+            self.left[text] = None
 
     def scan(self, store: Any) -> None:
         """Find out what changed in the directory, and register it with *store*."""
@@ -369,7 +381,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(itemID)
         expected = self._expected(row)
         if expected is not None:
-            self.desk.batch.delete(row.id, row.path, expect=expected)
+            self.desk.batch.delete(row.id, row.path, expect=expected, digest=row.sha256)
         self.desk.places.leave(row)
         self.desk.bodies.pop(row.id, None)
         self.desk.index.remove(row.id)
@@ -397,7 +409,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def _stage(self, row: NoteRow, body: bytes, path: str, expected: bytes | None = None) -> None:
         token = self.desk.batch.stage(body)
         source = row.path if expected is not None else None
-        self.desk.batch.write(row.id, path, token, source=source, expect=expected)
+        self.desk.batch.write(row.id, path, token, source, expected, row.sha256)
         self.desk.bodies[row.id] = body
 
     def _expected(self, row: NoteRow) -> bytes | None:
@@ -420,6 +432,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             if digest != row.sha256:
                 raise pysyncml.ItemBusy(f'"{row.name}" has just been changed here')
             now = stamp(stat)
+        if self.storage.is_being_written(origin):
+            raise pysyncml.ItemBusy(f'"{row.name}" is open in another program here')
         return bytes(now)
 
     def _old_body(self, row: NoteRow) -> bytes | None:

@@ -21,6 +21,7 @@ log = logging.getLogger('pysyncml.cli')
 #: Fewer deletions than this never raise a question.
 FREE_DELETIONS = 10
 
+_OFTEN = 86400.0  # seconds between two times that are written down
 _REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
 
 
@@ -37,7 +38,7 @@ class Scan:
         self.ignore = Ignore(self.engine.rootDir, self.engine.syncSubdir)
         self.changes: list[tuple[str, int, str | None]] = []
         self.unreadable: set[str] = set()
-        self.closed: list[str] = []  # folders that cannot be read
+        self.closed: list[str] = []  # folders that cannot be read, files that cannot be looked at
         self.seen = 0
         self.looks: dict[str, tuple[str, os.stat_result]] = {}
 
@@ -55,8 +56,8 @@ class Scan:
         ignore = self.ignore
         known = self.index.stamps()
         suspects = self._walk(known, ignore)
-        for folder in self.closed:
-            self.agent.trouble(f'the folder "{folder}" cannot be read; it is left as it is')
+        for path in self.closed:
+            self.agent.leave(f'"{path}" cannot be read; it is left as it is')
         missing = [path for path in known if not self._is_hidden(path, ignore)]
         self._look_at(suspects)
         entries = self.index.at([*missing, *(path for path in suspects if path not in known)])
@@ -108,8 +109,17 @@ class Scan:
                     self.unreadable.add(outcome.key)
             self.unreadable -= {o.key for o in self.desk.outcomes if o.ok}
         self.storage.sweep(self.desk.work.journal_lines(self.desk.name))
-        self.storage.trash.expire()
-        self.index.forget_gone(self.desk.work.now - _REMEMBERED)
+        self._expire()
+
+    def _expire(self) -> None:
+        """Forget what is old, unless the clock may have jumped since the last time."""
+        work = self.desk.work
+        now, last = work.now, work.options().get('expired')
+        if last is None or abs(now - last) > _OFTEN:
+            work.set_option('expired', now)
+        if last is None or abs(now - last) < _REMEMBERED:
+            self.storage.trash.expire()
+            self.index.forget_gone(now - _REMEMBERED)
 
     def _give_in(self) -> None:
         """Let notes that will always have to lie elsewhere be known by the name they have there.
@@ -178,8 +188,10 @@ class Scan:
             except (pysyncml.SyncmlError, OSError) as error:
                 del suspects[path]
                 self.unreadable.add(path)
-                reason = getattr(error, 'strerror', None) or str(error)
-                self.agent.trouble(f'"{path}" is left for the next time: {reason}')
+                reason = str(error)
+                if isinstance(error, OSError):
+                    reason = f'"{path}" cannot be read: {error.strerror}'
+                self.agent.leave(f'{reason}; it is left for the next time')
 
     # --- what changed -------------------------------------------------------------------------
 
