@@ -279,8 +279,11 @@ class Histories(RuleBasedStateMachine):
         for place in self.world.places.values():
             place.deaths = []
         self.world.diary.append('--- in peace')
-        self.world.server.stop()
+        server = self.world.server
+        if server.engine is not None:
+            server.running.left = None
         if self.policy == 'error':
+            server.stop()
             self.world.server.policy = 'keep-both'  # somebody has to settle what is left
         seen: list[str] = []
         idle = 0
@@ -289,10 +292,11 @@ class Histories(RuleBasedStateMachine):
             result = self.world.sync(client, wire)
             self._check_run(result, calm=True)
             # what was told before, but not acknowledged, is told again and counts as nothing
-            idle = 0 if result.moved or wire.items else idle + 1
+            items = [] if result.moved else wire.items()
+            idle = 0 if result.moved or items else idle + 1
             if idle == len(CLIENTS):
                 return
-            seen.append(f'{client}: {result.moved} {wire.items}')
+            seen.append(f'{client}: {result.moved} {items}')
         raise AssertionError('there is always something to do:\n' + '\n'.join(seen))
 
     def _check(self) -> None:
@@ -323,7 +327,7 @@ class Histories(RuleBasedStateMachine):
             missing -= set().union(*map(tokens, self.world.places[name].trash().values()))
         told = ', '.join(f'{t.decode()} of {self.people.born[t]}' for t in sorted(missing))
         assert not missing, f'lost: {told}\n{sorted(tree)}'
-        back = self.people.for_good & live
+        back = self.people.for_good() & live
         assert not back, f'deleted, and there again: {back}\n{tree}'
 
 

@@ -3,7 +3,7 @@
 Every edit brings a token that is found nowhere else. A token is *gone on purpose* when somebody
 deleted or overwrote it on a device that had it; nothing else may make one disappear. And it is
 *gone for good* when nobody but the one who deleted it had ever touched the note it was in: such a
-token may not come back.
+token may not come back. (Notes are told apart by the tokens that were ever in them together.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.properties.devices import SERVER, World
 
@@ -46,6 +46,13 @@ def tokens(body: bytes) -> set[bytes]:
     return set(TOKEN.findall(body))
 
 
+class Note(NamedTuple):
+    """A note, whatever has become of it: what was ever in it, and who has changed it."""
+
+    tokens: set[bytes]
+    touched: set[str] = set()
+
+
 class People:
     """Those who edit the notes on all devices of a world."""
 
@@ -54,13 +61,13 @@ class People:
         self.count = 0
         self.born: dict[bytes, str] = {}
         self.gone: set[bytes] = set()
-        self.touched: dict[bytes, set[str]] = {}
-        self.for_good: set[bytes] = set()
         self.renamed: dict[bytes, set[str]] = {}  # token → where its note was given a name
+        self._deleted: list[tuple[set[bytes], str]] = []
+        self._notes: dict[bytes, Note] = {}
         for body in world.server.tree().values():
             for token in tokens(body):
                 self.born[token] = SERVER
-                self.touched[token] = set()
+                self._notes[token] = Note({token})
                 self.count += 1
 
     def act(self, place: str, edit: Edit) -> None:
@@ -78,21 +85,37 @@ class People:
         self.count += 1
         token = b'<t%05d>' % self.count
         self.born[token] = place
-        self.touched[token] = {place}
+        self._notes[token] = Note({token}, {place})
         return token
 
     def touch(self, place: str, body: bytes, *, renamed: bool = False) -> None:
-        """A note with *body* is changed on *place*."""
-        for token in tokens(body):
-            if renamed:
+        """A note with *body*, or that had it and has it no more, is changed on *place*."""
+        notes = {id(self._notes[token]): self._notes[token] for token in tokens(body)}
+        if not notes:
+            return
+        note = Note(
+            set().union(*(one.tokens for one in notes.values())),
+            {place}.union(*(one.touched for one in notes.values())),
+        )
+        for token in note.tokens:
+            self._notes[token] = note
+        if renamed:
+            for token in tokens(body):
                 self.renamed.setdefault(token, set()).add(place)
-            self.touched[token].add(place)
-            self.for_good.discard(token)
 
     def drop(self, place: str, lost: set[bytes]) -> None:
         """Somebody on *place* no longer wants the tokens *lost*."""
         self.gone |= lost
-        self.for_good |= {token for token in lost if self.touched[token] == {place}}
+        self._deleted.append((lost, place))
+
+    def for_good(self) -> set[bytes]:
+        """Return the tokens that may not come back."""
+        return {
+            token
+            for lost, place in self._deleted
+            for token in lost
+            if self._notes[token].touched == {place}
+        }
 
     def missing(self, there: set[bytes]) -> set[bytes]:
         """Return the tokens that are not *there* although nobody wanted them gone."""
@@ -130,7 +153,7 @@ class Hand:
         path = self.top / name
         if path.exists():
             before = path.read_bytes()
-            self.people.touch(self.place, before)
+            self.people.touch(self.place, before + body)
             self.people.drop(self.place, tokens(before) - tokens(body))
         path.parent.mkdir(parents=True, exist_ok=True)
         if carefully:  # as good editors save

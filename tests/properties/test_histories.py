@@ -18,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.machine import Histories
 
-_STEPS = 5
+_STEPS = 4
 
 _BATCH = int(os.environ.get('HISTORIES_COUNT', 100))
 _SEEDS = (

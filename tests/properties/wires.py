@@ -45,7 +45,7 @@ class Wire:
         self.gate = gate
         self.count = 0
         self.down = False
-        self.items: list[str] | None = [] if listen else None
+        self.heard: list[tuple[str, bytes]] | None = [] if listen else None
 
     def exchange(self, request: Request) -> Response:
         step('a message is to go')
@@ -73,16 +73,15 @@ class Wire:
             if twice:
                 again = server.handle(request)
                 assert again.body == response.body, 'the same message was answered differently'
-        if self.items is not None:
-            for message in (request, response):
-                self._note_items(message)
+        if self.heard is not None:
+            self.heard += [(m.content_type, m.body) for m in (request, response)]
         return response
 
-    def _note_items(self, message: Request | Response) -> None:
-        assert self.items is not None
-        for command in decode(message.content_type, message.body).walk():
-            if isinstance(command, Add | Replace | Delete):
-                self.items.append(command.name)
+    def items(self) -> list[str]:
+        """Return the commands with items that went over it, if it was to *listen*."""
+        kinds = (Add, Delete, Replace)
+        said = [command for one in self.heard or () for command in decode(*one).walk()]
+        return [command.name for command in said if isinstance(command, kinds)]
 
     def close(self) -> None:
         """Nothing to close."""
