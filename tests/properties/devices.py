@@ -355,11 +355,11 @@ class World:
         place = self.places[name]
         self.now += 60
         engine = Notes(place, carrier)
-        carrier.engine = engine
+        carrier.engine, carrier.process = engine, place.process()
         out, err = io.StringIO(), io.StringIO()
         argv = ['--json', '--quiet', '--yes', '--allow-deletions', '--mode', mode]
         try:
-            with acting(place.process()):
+            with acting(carrier.process):
                 engine.configure([*argv, '--encoding', place.encoding, str(place.path)])
                 result = _result(engine.run(out, err), out, err)
         except Killed as killed:

@@ -32,7 +32,7 @@ from tests.properties.wires import FATES, Turnstile, Wire
 ROUNDS = 6
 
 POLICIES = ('keep-both', 'server-wins', 'client-wins', 'newest-wins', 'error')
-MODES = ('sync', 'sync', 'sync', 'sync', 'full', 'pull', 'push')
+MODES = (*['sync'] * 8, 'full', 'full', 'pull', 'push', 'pull-over', 'push-over')
 DAY = 86400.0
 OFFSETS = (0.0, DAY, -DAY, 600.0, -600.0, -1e12, 2.4e9)  # -1e12: it is 1970 there
 
@@ -65,8 +65,11 @@ happenings = st.one_of(
     st.tuples(_messages, st.just('edit'), _places, edits),
     st.tuples(_messages, st.just('sync'), _clients),
     st.tuples(_messages, st.sampled_from(('restart', 'put off'))),
+    st.tuples(
+        _messages, st.just('kill'), st.sampled_from(('client', 'server')), st.integers(0, 15)
+    ),
 )
-edited = st.lists(st.tuples(_places, edits), min_size=1, max_size=5)
+edited = st.lists(st.tuples(_places, edits), min_size=2, max_size=6)
 scripts = st.lists(happenings, max_size=2)
 
 mishaps = st.one_of(
@@ -84,7 +87,6 @@ class Histories(RuleBasedStateMachine):
     """One history after another."""
 
     made: ClassVar[int] = 0
-    over: ClassVar[tuple[str, ...]] = ()  # modes that throw away, beside the plain ones
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +98,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(
         used=st.booleans(),
-        policy=st.sampled_from(POLICIES),
+        policy=st.sampled_from(('keep-both', *POLICIES)),
         versions=st.tuples(*[st.sampled_from((None, '1.1', '1.2'))] * 3),
         encodings=st.tuples(*[st.sampled_from(('xml', 'wbxml'))] * 3),
         size=st.sampled_from((None, None, 2000, 4000)),
@@ -215,6 +217,8 @@ class Histories(RuleBasedStateMachine):
                 fates.setdefault(number, what)
             else:
                 events.setdefault(number, []).append(self._event(what, *values))
+        if mode.endswith('-over'):
+            self.replaced.add(client if mode == 'pull-over' else SERVER)
         wire = Wire(self.world, fates, events, gate)
         alone = gate is None and not self.busy
         self.busy = self.busy | {client}
@@ -257,7 +261,18 @@ class Histories(RuleBasedStateMachine):
             self.world.diary.append('PUT OFF')
             wire.engine.adapter.suspend()
 
-        return {'edit': edit, 'sync': sync, 'restart': restart, 'put off': put_off}[what]
+        def kill(wire: Wire) -> None:
+            server = self.world.server
+            if values[0] == 'client':
+                wire.process.left = values[1]
+            elif server.engine is not None:
+                server.running.left = values[1]
+            else:
+                server.deaths = [values[1]]
+
+        return {'edit': edit, 'sync': sync, 'restart': restart, 'put off': put_off, 'kill': kill}[
+            what
+        ]
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -327,6 +342,8 @@ class Histories(RuleBasedStateMachine):
             missing -= set().union(*map(tokens, self.world.places[name].trash().values()))
         told = ', '.join(f'{t.decode()} of {self.people.born[t]}' for t in sorted(missing))
         assert not missing, f'lost: {told}\n{sorted(tree)}'
+        if self.replaced:
+            return  # what was deleted on a place that was replaced is there again, of course
         back = self.people.for_good() & live
         assert not back, f'deleted, and there again: {back}\n{tree}'
 

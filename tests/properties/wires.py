@@ -11,7 +11,7 @@ from pysyncml.errors import ConnectFailed, Timeout
 from pysyncml.protocol.messages import Add, Delete, Replace
 from pysyncml.transport import Request, Response
 from tests.properties.devices import Notes, World
-from tests.properties.processes import acting, step
+from tests.properties.processes import Process, acting, step
 
 #: what may become of a message
 FATES = ('request lost', 'answer lost', 'twice', 'down')
@@ -30,6 +30,7 @@ class Wire:
     """
 
     engine: Notes
+    process: Process
 
     def __init__(
         self,
