@@ -331,10 +331,10 @@ def test_an_unreadable_state_is_one_clear_line(folder, capsys):
     with open(os.path.join(folder, '.sync', 'state.db'), 'wb') as stream:
         stream.write(b'this is no database at all' * 100)
     with pytest.raises(SystemExit) as end:
-        Program().configure([folder])
+        Program().configure(['--describe', folder])
     assert end.value.code == 1
     err = capsys.readouterr().err
-    assert 'the state database cannot be used: file is not a database' in err
+    assert 'the state database is damaged (it is no database): synchronise, and' in err
     assert len(err.splitlines()) == 1
 
 
