@@ -76,6 +76,8 @@ def test_a_password_lasts_and_leaves_no_copy(tmp_path, log, monkeypatch):
         patch.setattr(os, 'replace', broken)
         store.set('http://a/', 'me', 'first')
     monkeypatch.setattr(os, 'getpid', lambda: 1)  # the next run is another process
+    store.tidy()
+    assert os.listdir(tmp_path) == []
     store.set('http://a/', 'me', 'second')
     assert os.listdir(tmp_path) == ['credentials']
     log.synced(tmp_path / 'credentials', tmp_path)
