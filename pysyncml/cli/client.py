@@ -195,6 +195,7 @@ class _Login:
 
     def remember(self) -> None:
         """Keep a password that worked, if it was typed, in the place of a password file."""
+        self.store.tidy()
         if self._keep and self.username is not None and self.password is not None:
             self.store.set(self.url, self.username, self.password)
             if self.engine.options.passwordFile:

@@ -121,6 +121,7 @@ class PasswordStore:
 
     def __init__(self, folder: str, label: str) -> None:
         self.path = os.path.join(folder, 'credentials')
+        self._staged = f'{self.path}.new'  # always the same, so that it is found again
         self.service = f'sync-{label}'
         self._ring: Any = False
 
@@ -148,6 +149,11 @@ class PasswordStore:
         kept.setdefault(url, {})[username] = password
         self._write(kept)
 
+    def tidy(self) -> None:
+        """Remove what a run has left that broke off while it wrote."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._staged)
+
     def _keyring(self) -> Any:
         if self._ring is False:
             self._ring = None
@@ -171,15 +177,13 @@ class PasswordStore:
     def _write(self, kept: dict[str, Any]) -> None:
         from pysyncml.storage import files
 
-        staged = f'{self.path}.new'  # always the same, so that none is left behind
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(staged)
-        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self.tidy()
+        handle = os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, 'w', encoding='utf-8') as stream:
             json.dump(kept, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(staged, self.path)
+        os.replace(self._staged, self.path)
         # before the file it was read from is forgotten
         files.sync([os.path.dirname(self.path)], whole=os.path.dirname(self.path))
 
