@@ -359,7 +359,7 @@ def workshop() -> Path:
     if _workshop is None:
         memory = Path('/dev/shm')
         base = str(memory) if os.access(memory, os.W_OK) else None
-        _workshop = Path(tempfile.mkdtemp(prefix='pysyncml-', dir=base))
+        _workshop = Path(tempfile.mkdtemp(prefix='pysyncml-histories-', dir=base))
     return _workshop
 
 
