@@ -58,7 +58,7 @@ edits: st.SearchStrategy[Edit] = st.one_of(
 )
 _places = st.sampled_from(PLACES)
 _clients = st.sampled_from(CLIENTS)
-_messages = st.integers(1, 7)
+_messages = st.sampled_from((1, 2, 2, 3, 3, 4, 5))
 
 happenings = st.one_of(
     st.tuples(_messages, st.sampled_from(FATES)),
@@ -359,7 +359,7 @@ def workshop() -> Path:
     if _workshop is None:
         memory = Path('/dev/shm')
         base = str(memory) if os.access(memory, os.W_OK) else None
-        _workshop = Path(tempfile.mkdtemp(prefix='pysyncml-', dir=base))
+        _workshop = Path(tempfile.mkdtemp(prefix='pysyncml-histories-', dir=base))
     return _workshop
 
 
