@@ -323,6 +323,7 @@ class _Server:
             if not follows:
                 raise RemoteProtocolError(f'message {header.msg_id} does not follow')
             self.adapter.limits.check_length(session.msg_id)
+            self.adapter.limits.check_waiting(len(session.unsaid), self.message)
             if asks_again(self.message) and _leaves_out(header.msg_id, session.peer_msg_id):
                 raise RemoteProtocolError(_FORGOTTEN, StatusCode.SYNCHRONIZATION_FAILED)
             return session, row

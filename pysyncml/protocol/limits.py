@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pysyncml.constants import StatusCode
 from pysyncml.errors import CommandError, RemoteProtocolError
-from pysyncml.protocol.messages import Item, Message
+from pysyncml.protocol.messages import Item, Message, Status
 
 
 class TooLong(CommandError):
@@ -27,7 +27,7 @@ class Limits:
     """The limits of one device; a program sets others with ``adapter.limits = Limits(...)``.
 
     Attributes:
-        header: characters of a device id, a session id or a message id.
+        header: characters of a device's id or name, of a session id or a message id.
         id: characters of the id of an item, and of the address of a datastore.
         anchor: characters of an anchor.
         commands: commands and items in one message.
@@ -37,6 +37,8 @@ class Limits:
         unfinished: bytes of all items together of which parts have arrived.
         awaiting: things we have said that have no Status yet; the oldest are forgotten, as if the
             answer had been lost.
+        unsaid: answers that had no room in a message yet; a peer that takes small messages only
+            has to fetch them before it asks for more.
         datastores: of one peer.
         introductions: how often we say in one message who we are.
         device_information: characters of what is kept of a peer's.
@@ -54,6 +56,7 @@ class Limits:
     item: int = 128 << 20
     unfinished: int = 256 << 20
     awaiting: int = 20_000
+    unsaid: int = 20_000
     datastores: int = 50
     introductions: int = 10
     device_information: int = 1 << 18
@@ -70,16 +73,26 @@ class Limits:
             RemoteProtocolError: it says more than we answer.
         """
         header = message.header
-        ids = (header.source.uri, header.session_id, header.msg_id)
-        if any(len(text) > self.header for text in ids):
-            text = f'an id in the header is longer than {self.header} characters'
+        names = (header.source.uri, header.source.name, header.session_id, header.msg_id)
+        if any(len(name or '') > self.header for name in names):
+            text = f'a name in the header is longer than {self.header} characters'
             raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
         if len(header.target.uri) > self.id or len(header.resp_uri or '') > self.id:
             text = f'an address in the header is longer than {self.id} characters'
             raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
-        count = sum(max(1, len(getattr(each, 'items', ()))) for each in message.walk())
-        if count > self.commands:
+        if _asked(message) > self.commands:
             text = f'a message may have {self.commands:,} commands and items at most'
+            raise RemoteProtocolError(text, StatusCode.REQUESTED_ENTITY_TOO_LARGE)
+
+    def check_waiting(self, waiting: int, message: Message) -> None:
+        """See whether *message* may ask for more, while so many answers are *waiting* for room.
+
+        Raises:
+            RemoteProtocolError: the peer has to make room for them first.
+        """
+        asked = _asked(message)
+        if asked > _FEW and waiting + asked > self.unsaid:
+            text = f'{waiting:,} answers wait until there is room for them in a message'
             raise RemoteProtocolError(text, StatusCode.REQUESTED_ENTITY_TOO_LARGE)
 
     def check_length(self, said: int) -> None:
@@ -109,6 +122,16 @@ class Limits:
     def room(self, wanted: int) -> int:
         """Return the bytes of our next message, where the peer takes as many as *wanted*."""
         return max(self.least_message, min(wanted, self.largest_message))
+
+
+#: As many commands a message may have that does nothing but go on.
+_FEW = 20
+
+
+def _asked(message: Message) -> int:
+    """Return how many commands and items *message* wants answers to."""
+    statuses = sum(isinstance(command, Status) for command in message.commands)
+    return sum(max(1, len(getattr(c, 'items', ()))) for c in message.walk()) - statuses
 
 
 def shortened(text: str, most: int = 500) -> str:

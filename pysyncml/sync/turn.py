@@ -107,7 +107,8 @@ def _watch(session: Session, inbound: Message | None, saids: Sequence[Said]) -> 
         or (isinstance(command, Alert) and command.code == AlertCode.NEXT_MESSAGE)
         for command in told
     )
-    session.idle = session.idle + 1 if idle and inbound is not None and not inbound.final else 0
+    idle = idle and inbound is not None and not inbound.final and not session.unsaid
+    session.idle = session.idle + 1 if idle else 0
     if session.idle > _PATIENCE:
         raise RemoteProtocolError('the other side does not go on')
 

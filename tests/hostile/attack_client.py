@@ -36,7 +36,7 @@ from tests.hostile.scripts import Server
 from tests.hostile.trees import WRITERS
 
 URL = 'http://127.0.0.1:9/'
-SESSIONS = 60  # hostile ones on one directory, before an honest one
+SESSIONS = 100  # hostile ones on one directory, before an honest one
 MOST = 25  # answers in one session
 CPU = 1.0  # seconds that one answer may take the client
 MEGABYTES = 200
@@ -155,6 +155,7 @@ class Attack:
     def run(self, count: int) -> dict:
         """Go on until *count* mutated answers were given; return the report."""
         started = time.monotonic()
+        gc.disable()  # it is done after each directory
         while self.mutated < count and len(self.wrong) < 10:
             self.episode(count)
             gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import replace
 
@@ -71,11 +72,19 @@ def test_any_text_is_a_message_id(number, caplog):
     assert urls(server) in (['x'], ['x', 'y'])
 
 
-@pytest.mark.parametrize('field', ['session_id', 'msg_id', 'source'])
-def test_ids_in_the_header_have_a_length(field):
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('session_id', '9' * 101),
+        ('msg_id', '9' * 101),
+        ('source', Location('D' * 101)),
+        ('source', Location('D', 'name' * 26)),
+    ],
+)
+def test_ids_in_the_header_have_a_length(field, value):
     server = server_with()
     phone = phone_for(server, header=100)
-    with_header(phone, **{field: Location('D' * 101) if field == 'source' else '9' * 101})
+    with_header(phone, **{field: value})
     assert header_status(phone.start()) == 414
     with server.context.work() as work:
         assert work.records.find(DeviceRecord, role='client') == []
@@ -332,6 +341,30 @@ def test_the_same_conflict_is_remembered_once():
         phone.start()
         phone.sync(add('x'), add('x'))
     assert len(state_of(server)['datastores'][0]['withheld']) <= 1
+
+
+def test_answers_are_fetched_before_more_is_asked_for():
+    server = server_with()
+    phone = phone_for(server, unsaid=100)
+    undo = with_header(phone, meta=Meta(max_msg_size=1000))
+    phone.start()
+    luids = itertools.count(1)
+    told = []
+    for _ in range(6):
+        phone.sync(*(add(f'u{n}', str(n)) for n in itertools.islice(luids, 40)), final=False)
+        told.append(header_status(phone.reply))
+    assert told[0] == 200 and told[-1] == 413
+    assert len(urls(server)) == 40 * told.count(200)
+    undo()
+    answered = 0
+    for _ in range(100):
+        reply = phone.say(Alert(code=222, items=(Item(),)), final=False)
+        assert header_status(reply) == 200
+        answered += sum(name == 'Add' for name, _ in codes(reply))
+        if codes(reply) == [('Alert', 200)]:
+            break
+    phone.sync(add('last', 'last'))
+    assert 'last' in urls(server)
 
 
 # --- sessions that go on --------------------------------------------------------------------------
