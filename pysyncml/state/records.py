@@ -86,6 +86,7 @@ class BindingRecord(Record):
     last_sync: float | None = None
     suspended: dict[str, Any] | None = None
     anchors: list[Any] | None = None
+    overtaken: bool | None = None
 
 
 @dataclass(kw_only=True)

@@ -132,6 +132,8 @@ class Tables:
             Column('suspended', JSON),
             # anchors the peer has had, each with the newest change of ours at that time
             Column('anchors', JSON),
+            # a client's: in the last session the server had come further with our id than we had
+            Column('overtaken', Boolean),
             UniqueConstraint('store_id', 'peer_store_id'),
         )
         self.unfinished = self._table(

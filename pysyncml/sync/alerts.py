@@ -186,12 +186,13 @@ _OTHER = 'the other side insists on another kind of synchronisation'
 _WIPES = 'the other side wants to replace everything instead: synchronise both ways first'
 
 
-def _is_copied(binding: Binding) -> bool:
+def _is_overtaken(binding: Binding) -> bool:
     """Whether the server has come further with a device of our id than we have.
 
-    So it is when the state was copied, and the copy has synchronised since, or when it was put
-    back to an earlier one. An answer of its that was lost is no reason: its new anchor comes long
-    before it counts, and is remembered. Anchors of pysyncml are numbers that rise.
+    So it is when we were put back to an earlier state, as from a backup; and when the state was
+    copied, and the copy has synchronised since. A copy will do so again: if it comes to that twice
+    in a row, we are two. An answer of the server's that was lost is no reason: its new anchor comes
+    long before it counts, and is remembered. Anchors of pysyncml are numbers that rise.
     """
     record = binding.record
     known = [record.peer_anchor, (record.suspended or {}).get('peer_next')]
@@ -213,7 +214,8 @@ def _agree(binding: Binding, code: int, item: Item) -> StatusCode:
         binding.problem(str(error))
         return StatusCode.BAD_REQUEST
     progress.agreed = True
-    if binding.parties.may_be_copied and _is_copied(binding):
+    progress.overtaken = _is_overtaken(binding)
+    if progress.overtaken and record.overtaken and binding.parties.may_be_copied:
         raise DeviceCopied('another device with the same id synchronises with this server')
     if record.our_anchor is None:
         # from now on this device is one that has been here: only what has no anchor may have been

@@ -285,6 +285,7 @@ def conclude(parties: Parties) -> None:
         record.cursor = binding.log.last_seq if first is None else first - 1
         if parties.session.role is Role.SERVER:
             remember(record, binding.log.last_seq)
+        record.overtaken = progress.overtaken
         parties.work.records.save(record)
         binding.log.prune()
     parties.peer.last_sync = parties.work.now

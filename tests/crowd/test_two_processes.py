@@ -157,6 +157,41 @@ def test_a_directory_that_was_copied_with_its_state(world):
     assert count[0] <= 3  # one of them has become a device of its own
 
 
+def test_copies_that_take_turns_become_two_devices_and_double_nothing(world):
+    server = world.server('s')
+    fill(world, 'a', 6)
+    world.sync('a')
+    shutil.copytree(world.path('a'), world.path('.') / 'b', dirs_exist_ok=True)
+    world._known.add('b')
+    said = []
+    for turn in range(4):
+        for name in 'ab':
+            world.write(name, f'of {name} {turn}.txt', f'{name} {turn}\n')
+            said.append('from now on it is a device of its own' in world.sync(name).err)
+    assert said.count(True) == 1
+    for name in 'abab':
+        result = world.sync(name)
+    assert not result.moved
+    tree = world.same('s', 'a', 'b')
+    assert len(tree) == 6 + 2 * 4
+    assert server.run.running
+
+
+def test_a_directory_put_back_from_a_backup_stays_the_same_device(world):
+    world.server('s')
+    fill(world, 'a', 4)
+    world.sync('a')
+    shutil.copytree(world.path('a'), world.path('.') / 'backup')
+    for turn in range(2):
+        world.write('a', f'later {turn}.txt', 'later\n')
+        world.sync('a')
+    shutil.rmtree(world.path('a'))
+    shutil.copytree(world.path('.') / 'backup', world.path('a'), dirs_exist_ok=True)
+    first, second = world.sync('a', code=None), world.sync('a', code=None)
+    assert 'device of its own' not in first.err + second.err
+    assert len(world.same('s', 'a')) == 4 + 2
+
+
 # --- taking turns ---------------------------------------------------------------------------------
 
 
