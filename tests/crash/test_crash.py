@@ -12,6 +12,7 @@ point alone: ``CRASH_POINT='ways/client/kill/rename:note>aside#2' pytest tests/c
 from __future__ import annotations
 
 import os
+import random
 import sys
 import traceback
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.crash.scenarios import SCENARIOS
 FAULTS = 'kill', 'loss', 'full', 'filled'
 #: how many occurrences of each kind of step are tried, in each scenario of the campaign
 MOST = int(os.environ.get('CRASH_MOST', '1'))
+#: which scenarios are tried at each kind of step; of the others half are
+_CORE = 'first', 'ways', 'conflict', 'typing', 'typing there', 'large', 'restore'
 #: where also the room for one step only is missing: what goes on then is much the same everywhere
 _FULL = 'first', 'ways', 'large', 'restore'
 
@@ -62,6 +65,8 @@ def _points(stage: Stage, role: str, fault: str, most: int) -> list[Point]:
     if (name, role) not in _steps:
         _steps[name, role] = stage.steps(role)
     chosen = choose(_steps[name, role], fault, most, name)
+    if name not in _CORE and 'CRASH_MOST' not in os.environ:
+        chosen = random.Random(f'{name} {role} {fault}').sample(chosen, (len(chosen) + 1) // 2)
     return [Point(name, role, fault, label, number) for label, number in chosen]
 
 
@@ -131,8 +136,8 @@ def test_there_are_enough_steps(stage, record_property):
     for role in ('client', 'server'):
         for fault in FAULTS:
             some = [point for point in found if (point.role, point.fault) == (role, fault)]
-            assert len(some) >= 50, f'only {len(some)} for {role} and {fault}'
-    assert len(found) >= 1000
+            assert len(some) >= 40, f'only {len(some)} for {role} and {fault}'
+    assert len(found) >= 900
 
 
 @pytest.mark.skipif('CRASH_POINT' not in os.environ, reason='no CRASH_POINT is named')
