@@ -13,7 +13,7 @@ def quick():
     """A folder in memory, where there is one: hundreds of databases are made durable in it."""
     memory = '/dev/shm'
     where = memory if os.access(memory, os.W_OK) and os.path.isdir(memory) else None
-    folder = tempfile.mkdtemp(prefix='pysyncml-', dir=where)
+    folder = tempfile.mkdtemp(prefix='faults-', dir=where)
     yield Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
