@@ -251,7 +251,7 @@ class Hand:
 
     def over(self, number: int, other: int) -> str | None:
         """Rename a note over another one."""
-        old, new = self.some(number), self.some(other)
+        old, new = self.some(number), self.some(number + 1 + other)
         if old is None or new is None or old == new:
             return None
         self.move(old, new)
@@ -259,7 +259,7 @@ class Hand:
 
     def swap(self, number: int, other: int) -> str | None:
         """Exchange the names of two notes."""
-        one, two = self.some(number), self.some(other)
+        one, two = self.some(number), self.some(number + 1 + other)
         if one is None or two is None or one == two:
             return None
         for name in (one, two):
