@@ -36,6 +36,7 @@ _TEXTS = (
     'listen',
     'policy',
     'auth',
+    'tls',
     'tlsCert',
     'tlsKey',
     'remoteUri',
@@ -43,6 +44,8 @@ _TEXTS = (
     'passwordFile',
     'httpLogin',
     'caFile',
+    'fingerprint',
+    'trustedProxy',
 )
 
 
@@ -215,7 +218,8 @@ def guard(engine: CommandLineSyncEngine, account: str | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     elif not os.path.exists(path):
-        with open(path, 'w', encoding='ascii') as file:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, 'w', encoding='ascii') as file:
             file.write('This server asks for a password.\n')
             file.flush()
             os.fsync(file.fileno())

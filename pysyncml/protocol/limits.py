@@ -29,6 +29,7 @@ class Limits:
     Attributes:
         header: characters of a device's id or name, of a session id or a message id.
         id: characters of the id of an item, and of the address of a datastore.
+        address: characters of an address of a server, as it stands in the header.
         anchor: characters of an anchor.
         commands: commands and items in one message.
         least_message: bytes; a peer that takes smaller messages still gets ones of this size.
@@ -49,6 +50,7 @@ class Limits:
 
     header: int = 255
     id: int = 2048
+    address: int = 2048
     anchor: int = 1024
     commands: int = 150_000
     least_message: int = 500
@@ -77,8 +79,8 @@ class Limits:
         if any(len(name or '') > self.header for name in names):
             text = f'a name in the header is longer than {self.header} characters'
             raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
-        if len(header.target.uri) > self.id or len(header.resp_uri or '') > self.id:
-            text = f'an address in the header is longer than {self.id} characters'
+        if len(header.target.uri) > self.address or len(header.resp_uri or '') > self.address:
+            text = f'an address in the header is longer than {self.address} characters'
             raise RemoteProtocolError(text, StatusCode.URI_TOO_LONG)
         if _asked(message) > self.commands:
             text = f'a message may have {self.commands:,} commands and items at most'

@@ -113,7 +113,7 @@ class Turns:
         if self._locks is None:
             # made once, as that takes longer than locking; the line has them used by one at a time
             names = f'{self.path}.next', self.path
-            self._locks = [FileLock(name, thread_local=False) for name in names]
+            self._locks = [FileLock(name, thread_local=False, mode=0o600) for name in names]
         upcoming, lock = self._locks
         try:
             upcoming.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)

@@ -46,7 +46,7 @@ def rewound_to(record: BindingRecord, last: str | None) -> int | None:
     if now is None or newest is None or now > newest:
         return None
     older = [int(seq) for anchor, seq in anchors if (_number(anchor) or 0) <= now]
-    return max(older, default=0)
+    return max(older, default=None)
 
 
 def _number(anchor: str) -> int | None:

@@ -99,13 +99,14 @@ def test_65_the_same_message_gets_the_same_answer(any_dialect):
         lambda: client.say(client.sync(replace('1', 'x', 'new'), delete('2'))),
         lambda: client.confirm(),
     ):
+        url = client.url
         step()
         answer, body, items = client.answer, client.body, contents(server)
         kind = f'application/vnd.syncml+{any_dialect.encoding}'
         for _ in range(2):
-            assert client.carry(kind, body).body == answer
+            assert client.carry(kind, body, url).body == answer
         server.restart()
-        assert client.carry(kind, body).body == answer
+        assert client.carry(kind, body, url).body == answer
         assert contents(server) == items
     assert contents(server) == [('theirs', 'title of theirs'), ('x', 'new')]
 

@@ -359,10 +359,10 @@ class Client(_Peer):
         self.answer = response.body
         return self.heard
 
-    def carry(self, content_type: str, body: bytes) -> Response:
-        """Send bytes; return the answer as it is."""
+    def carry(self, content_type: str, body: bytes, url: str | None = None) -> Response:
+        """Send bytes, to *url* or where the session is; return the answer as it is."""
         headers = {'content-type': content_type}
-        return self.server.handle(Request(url=self.url, headers=headers, body=body))
+        return self.server.handle(Request(url=url or self.url, headers=headers, body=body))
 
     # --- the packages -------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pysyncml.cli.failures import explain
 from pysyncml.cli.folders import make_private, make_private_file
 from pysyncml.cli.passwords import PasswordStore
 from pysyncml.constants import ExitCode
-from pysyncml.errors import InvalidItem, UsageError, system_trouble
+from pysyncml.errors import InvalidItem, UsageError, refusal_of_system
 from pysyncml.storage import DirectoryStorage, files
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='folders are synced on POSIX systems only')
@@ -111,9 +111,9 @@ def test_a_full_disk_is_no_wrong_option(call, make, tmp_path, monkeypatch):
 
 
 def test_what_the_system_cannot_do_is_told_in_a_few_words():
-    assert system_trouble(OSError(errno.EIO, 'it broke', 'note')) == 'note: it broke'
-    assert system_trouble(OSError(errno.EIO, 'it broke')) == 'it broke'
+    assert refusal_of_system(OSError(errno.EIO, 'it broke', 'note')) == 'note: it broke'
+    assert refusal_of_system(OSError(errno.EIO, 'it broke')) == 'it broke'
     full = sqlalchemy.exc.OperationalError('insert', {}, Exception('disk is full'))
-    assert system_trouble(full) == 'the state database cannot be used: disk is full'
-    assert system_trouble(InvalidItem('x')) is None
-    assert system_trouble(ZeroDivisionError()) is None
+    assert refusal_of_system(full) == 'the state database cannot be used: disk is full'
+    assert refusal_of_system(InvalidItem('x')) is None
+    assert refusal_of_system(ZeroDivisionError()) is None

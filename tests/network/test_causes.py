@@ -400,7 +400,7 @@ def test_a_certificate_signed_by_itself(tmp_path):
 
     with BadNetwork(behave) as network:
         error = failure(network.url.replace('http:', 'https:'))
-    assert '--ca-file' in str(error) and not error.passing
+    assert '--fingerprint' in str(error) and not error.passing
 
 
 def test_one_speaks_tls_and_the_other_does_not(authority):

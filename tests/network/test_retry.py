@@ -168,6 +168,8 @@ def test_a_server_that_is_too_busy_may_be_asked_again(monkeypatch):
     client = TestDevice('client', pysyncml.BaseNoteAgent())
     server.adapter.isBusy = lambda: True
     monkeypatch.setattr('pysyncml.busy.MOST_MESSAGES', 0)
+    monkeypatch.setattr('pysyncml.negotiation.BUSY_PAUSE', 0.01)
+    monkeypatch.setattr('pysyncml.negotiation.BUSY_LIMIT', 0.1)
     with pytest.raises(pysyncml.ServerBusy) as caught:
         client.sync(server)
     assert caught.value.passing and caught.value.exit_code == 5
