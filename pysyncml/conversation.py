@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pysyncml.alerted import answers
 from pysyncml.codec import decode, encode
@@ -310,15 +311,26 @@ def _address(peer: Peer, session: Session) -> str:
 
     Raises:
         RemoteProtocolError: what it wants is no address, or would send in the clear what was
-            encrypted until now.
+            encrypted until now, or send it, in the clear, to somebody else: a server may not have
+            us speak to what only we can reach.
     """
     url, told = peer.url or '', session.resp_uri
     if told is None or told == url:
         return url
-    scheme = told.partition(':')[0].lower()
-    if scheme not in ('http', 'https') or (scheme == 'http' and url.lower().startswith('https:')):
+    if not _may_go_on(url, told):
         raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
     return told
+
+
+def _may_go_on(url: str, told: str) -> bool:
+    try:
+        before, after = urlsplit(url), urlsplit(told)
+        here = before.hostname == after.hostname
+    except ValueError:
+        return False
+    if after.scheme == 'https':
+        return here or before.scheme == 'https'
+    return after.scheme == 'http' and before.scheme == 'http' and here
 
 
 def open_session(adapter: Adapter, peer: Peer) -> Session:

@@ -30,6 +30,7 @@ from pysyncml.constants import (
 from pysyncml.errors import (
     AuthError,
     InvalidCredentials,
+    LoginDelayed,
     MissingCredentials,
     RemoteProtocolError,
     UnknownAuthType,
@@ -41,6 +42,7 @@ from pysyncml.protocol.messages import (
     Alert,
     Chal,
     Cred,
+    Get,
     Header,
     Item,
     Location,
@@ -52,6 +54,7 @@ from pysyncml.protocol.session import Session
 from pysyncml.state.records import DeviceRecord, SessionRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.sync.pairing import find_uri
+from pysyncml.sync.verifying import datastore_of
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Store
@@ -69,6 +72,9 @@ KINDS = {
     'md5-only': (NAMESPACE_AUTH_MD5,),
     'hmac': (NAMESPACE_AUTH_MAC,),
 }
+
+#: How many different logins of one message are looked at: each costs what a password costs.
+_MOST_LOGINS = 10
 
 #: Seconds for which a nonce is good that was told to somebody who has not come in yet; at least.
 _NONCE_AGE = 600
@@ -138,11 +144,12 @@ class Doorkeeper:
             if name is not None and auth.is_outdated(accounts[name]):
                 password = (auth.read_basic(cred) or ('', ''))[1]
                 self._renewed = (name, accounts[name], self.gate.renewed(password))
-        for command in self.message.commands:
-            if not isinstance(command, Alert) or command.cred is None:
+        for command in self.message.walk():
+            if not isinstance(command, Alert | Get) or command.cred is None:
                 continue
             for item in command.items:
-                uri = find_uri(item.target_uri or item.source_uri or '', stores)
+                said = item.target_uri or item.source_uri or ''
+                uri = find_uri(datastore_of(said) or said, stores)
                 if uri is not None and stores[uri].accounts:
                     with contextlib.suppress(AuthError):  # the Status of the Alert will say it
                         self.user_of(command.cred, stores[uri].accounts)
@@ -164,6 +171,8 @@ class Doorkeeper:
         name, password = found
         key = (name, password, accounts.get(name))
         if key not in self._checked:
+            if len(self._checked) >= _MOST_LOGINS:
+                raise LoginDelayed('too many logins in one message')
             self.gate.check(name, self.address)
             self._checked[key] = self.gate.is_right(name, password, accounts)
             self.gate.note(name, self.address, good=self._checked[key])

@@ -20,6 +20,7 @@ from pysyncml.errors import (
     AuthError,
     InvalidCredentials,
     LoginDelayed,
+    MissingCredentials,
     RemoteProtocolError,
     StateBusy,
     StateDamaged,
@@ -35,6 +36,7 @@ from pysyncml.state.records import BindingRecord, DeviceRecord, SessionRecord, S
 from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync import Parties, turn
+from pysyncml.transport.explain import printable
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Adapter
@@ -116,7 +118,7 @@ def _answer(
     door = Doorkeeper(
         adapter.auth, asked.message, asked.body, asked.url, asked.headers, adapter.gate, address
     )
-    sender, seconds = message.header.source.uri, 0
+    sender, seconds = printable(message.header.source.uri), 0
     try:
         check_version(message.header)
         adapter.limits.check_message(message)
@@ -247,7 +249,17 @@ class _Server:
         if self.door.message is not self.message and self.post.user != user:
             raise InvalidCredentials('the message that was put off is of another user')
         self.door.owns(peer, begun)
+        if user is None and begun is not None and self._is_guarded(begun):
+            raise MissingCredentials('this session goes on at an address of its own')
         return user
+
+    def _is_guarded(self, row: SessionRecord) -> bool:
+        """Whether in *row* a datastore is open that has accounts, and it goes on elsewhere."""
+        if self.door.url is None or token_in(self.door.url):
+            return False
+        stores = self.adapter.stores
+        names = [values['store'] for values in row.state['session']['datastores']]
+        return any(name in stores and stores[name].accounts for name in names)
 
     def known(self) -> tuple[DeviceRecord | None, SessionRecord | None]:
         """Return the device that the message is from, and its session."""

@@ -24,6 +24,7 @@ from pysyncml.errors import (
     TransportError,
 )
 from pysyncml.negotiation import BeginAgain, Negotiation, Post
+from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Command, Message, Results, Status
 from pysyncml.protocol.session import Said, Session
 from pysyncml.state.knowledge import NEVER_WAS
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 20  # messages in which a server may owe us what it has promised
 _MOST = 5_000_000  # items a server may list
+_MOST_CHARACTERS = 1 << 29  # of all that a server lists
 _PAGE = 500
 
 
@@ -115,7 +117,8 @@ def _verify(
         )
     session = open_session(adapter, peer)
     negotiation.begin(session)
-    talk = _Talk(session, negotiation, poster(adapter, peer, session, transport))
+    post = poster(adapter, peer, session, transport)
+    talk = _Talk(session, negotiation, post, adapter.limits)
     for comparison in comparisons:
         after: str | None = ''
         while after is not None:
@@ -152,8 +155,11 @@ def _comparisons(adapter: Adapter, peer: Peer, work: UnitOfWork) -> Iterator[_Co
 class _Talk:
     """The messages of a session that never gets beyond its first stage."""
 
-    def __init__(self, session: Session, negotiation: Negotiation, post: Post) -> None:
+    def __init__(
+        self, session: Session, negotiation: Negotiation, post: Post, limits: Limits
+    ) -> None:
         self.session = session
+        self.limits = limits
         self.negotiation = negotiation
         self.post = post
         self.owed: list[Said] = []  # our answers to what the server said last
@@ -185,7 +191,9 @@ class _Talk:
         """Send *saids*; return what came back, and which command each Status in it answers."""
         session = self.session
         message = session.send(saids, final=final)
+        self.limits.check_length(session.msg_id)
         inbound = self.negotiation.exchange(session, message, self.post)
+        self.limits.check_message(inbound)
         _check_header(inbound)
         found: list[Command] = []
         answers: dict[int, str] = {}
@@ -243,6 +251,10 @@ def _check_header(inbound: Message) -> None:
 # --- comparing ----------------------------------------------------------------------------------
 
 
+def _length(entry: Entry) -> int:
+    return sum(len(text) for text in (entry.luid, entry.name, entry.checksum) if text is not None)
+
+
 class _Comparison:
     """One of our datastores, compared with what a server lists of its own."""
 
@@ -256,7 +268,7 @@ class _Comparison:
         self._here: list[Entry] = []
         self._there: list[Entry] = []
         self._nameless = 0
-        self._total = 0
+        self._total = self._characters = 0
 
     def _known(self, work: UnitOfWork) -> Any:
         assert self.record.id is not None
@@ -265,7 +277,9 @@ class _Comparison:
     def take(self, page: Page, work: UnitOfWork) -> None:
         """Compare what is on *page*."""
         self._total += len(page.entries)
-        if self._total > _MOST or (page.after is not None and not page.entries):
+        self._characters += sum(map(_length, page.entries))
+        endless = self._total > _MOST or self._characters > _MOST_CHARACTERS
+        if endless or (page.after is not None and not page.entries):
             raise RemoteProtocolError('the other side does not come to an end with its checksums')
         known = self._known(work)
         ids = [entry.luid for entry in page.entries if entry.luid is not None]

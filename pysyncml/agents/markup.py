@@ -122,7 +122,8 @@ def _as_xml(data: bytes) -> bytes:
             text = data.decode('utf-16')
         except UnicodeDecodeError:
             raise InvalidContent('the content is not the UTF-16 that it begins as') from None
-        data = _DECLARATION.sub('', text, count=1).encode('utf-8')
+        declared = _DECLARATION.match(text)  # at the beginning, and looked for nowhere else
+        data = text[declared.end() if declared else 0 :].encode('utf-8')
     return data.removeprefix(b'\xef\xbb\xbf').strip(_BLANKS)
 
 

@@ -14,7 +14,7 @@ from pysyncml.errors import UsageError
 
 log = logging.getLogger('pysyncml.cli')
 
-_LONGEST = 2000  # characters of a line
+_LONGEST, _MOST_LINES = 2000, 200  # characters of a line, and lines of one message
 
 _MARKS = {
     logging.DEBUG: '[  ]',
@@ -41,6 +41,8 @@ def without_secrets(text: str) -> str:
 class LogFormatter(logging.Formatter):
     """Write a mark and the level before every line, several lines of one message included.
 
+    Where a line goes on, ``|`` stands before it: what a peer says cannot look like one of ours.
+
     ``[--] INFO: text``, with *logger* ``[--] INFO|name: text``, with *stamp* the time in front.
     """
 
@@ -55,7 +57,9 @@ class LogFormatter(logging.Formatter):
         name = f'|{record.name}' if self.logger else ''
         stamp = self.formatTime(record, '%Y-%m-%d %H:%M:%S') + ' ' if self.stamp else ''
         prefix = f'{stamp}{mark} {record.levelname}{name}: '
-        lines = without_secrets(super().format(record)).splitlines() or ['']
+        first, *more = without_secrets(super().format(record)).splitlines() or ['']
+        more = more if len(more) <= _MOST_LINES else [*more[:_MOST_LINES], '…']
+        lines = [first, *(f'| {line}' for line in more)]
         return '\n'.join(prefix + _harmless(line) for line in lines)
 
 

@@ -105,6 +105,7 @@ def new_nonce() -> bytes:
 
 #: The header of HTTP that goes with ``syncml:auth-MAC``.
 MAC_HEADER = 'x-syncml-hmac'
+_LONGEST_MAC_HEADER = 1000  # characters
 
 
 def mac(secret: str, nonce: bytes, body: bytes) -> str:
@@ -130,6 +131,8 @@ def mac_header(username: str, code: str) -> str:
 
 def read_mac_header(value: str) -> tuple[str, str] | None:
     """Return (user name, code) from the value of :data:`MAC_HEADER`; ``None`` if garbled."""
+    if len(value) > _LONGEST_MAC_HEADER:
+        return None
     found = {}
     for part in _MAC_PART.finditer(value):
         text = part['plain']

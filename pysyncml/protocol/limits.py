@@ -42,6 +42,7 @@ class Limits:
             has to fetch them before it asks for more.
         datastores: of one peer.
         introductions: how often we say in one message who we are.
+        comparisons: pages of checksums that are made for one message.
         device_information: characters of what is kept of a peer's.
         messages: in one session.
         sessions: conversations a server keeps; the oldest are forgotten.
@@ -61,6 +62,7 @@ class Limits:
     unsaid: int = 20_000
     datastores: int = 50
     introductions: int = 10
+    comparisons: int = 3
     device_information: int = 1 << 18
     messages: int = 100_000
     sessions: int = 1000

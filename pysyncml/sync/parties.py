@@ -230,6 +230,7 @@ class Parties:
         self.user_of = user_of or (lambda cred, accounts: None)
         self.limits = limits or Limits()
         self.introduced = 0  # how often we have said in this message who we are
+        self.compared = 0  # how many pages of checksums we were asked for in this message
         self.may_be_copied = may_be_copied
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}

@@ -35,6 +35,7 @@ PATH = '/x-pysyncml-checksums'
 _PAGE = 500  # items
 _ENVELOPE = 1500  # bytes around the page in a message, generously
 _USUAL = 128 * 1024  # bytes of a page, where the peer sets no limit
+_LONGEST = 4096  # characters of an id, a name or a checksum
 _SECONDS = 3.0  # that are spent on one page: others may be waiting
 
 
@@ -79,6 +80,12 @@ def question(peer_store: str, store: str, after: str, **extra: Any) -> Said:
     return Said(Get(meta=Meta(type=TYPE), items=(item,), **extra), Sent('Get', store))
 
 
+def datastore_of(uri: str) -> str | None:
+    """Return the address of the datastore whose checksums *uri* stands for; ``None`` if none."""
+    path = uri.partition('?')[0]
+    return path[: -len(PATH)] if path.lower().endswith(PATH) else None
+
+
 def write_page(page: Page) -> bytes:
     """Return *page* as it travels: JSON without what XML would have to escape."""
     rows = [_row(entry) for entry in page.entries]
@@ -114,7 +121,8 @@ def read_page(data: Any) -> Page:
 
 
 def _checked(luid: Any, name: Any, checksum: Any, mark: Any) -> Entry:
-    if not all(isinstance(text, str | None) for text in (luid, name, checksum)):
+    texts = (luid, name, checksum)
+    if not all(text is None or (isinstance(text, str) and len(text) <= _LONGEST) for text in texts):
         raise TypeError
     return Entry(luid, name, checksum, None if mark is None else Mark(mark))
 
@@ -125,14 +133,19 @@ def _checked(luid: Any, name: Any, checksum: Any, mark: Any) -> Entry:
 def answer_checksums(command: Get, item: Item, parties: Parties) -> Reply | None:
     """Answer a Get of checksums; ``None`` if it is about something else."""
     path, _, query = (item.target_uri or '').partition('?')
-    if not path.lower().endswith(PATH):
+    uri = datastore_of(path)
+    if uri is None:
         return None
-    target, name = item.target_uri, find_uri(path[: -len(PATH)], parties.stores)
+    target, name = item.target_uri, find_uri(uri, parties.stores)
     if name is None or parties.session.role is not Role.SERVER:
         return Reply(command, StatusCode.NOT_FOUND, target=target)
+    if parties.compared == parties.limits.comparisons:
+        return Reply(command, StatusCode.REQUESTED_ENTITY_TOO_LARGE, target=target)
+    parties.compared += 1
     refusal = admission(parties, command.cred, name)
     if refusal is not None:
-        return Reply(command, refusal, target=target, chal=auth.basic_challenge())
+        chal = None if refusal == StatusCode.RETRY_LATER else auth.basic_challenge()
+        return Reply(command, refusal, target=target, chal=chal)
     after = parse_qs(query, keep_blank_values=True, max_num_fields=4).get('after', [''])[0]
     page = _page(parties, name, item.source_uri or '', after)
     results = Results(

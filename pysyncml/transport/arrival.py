@@ -17,9 +17,11 @@ MOST_HEAD = 1 << 16
 _IN_MEMORY = 1 << 20  # bytes: what is more goes to a temporary file
 _WORD = re.compile(rb"[\r\nA-Za-z0-9!#$%&'*+.^_`|~-]")  # what a request may begin with
 _END = re.compile(rb'\n\r?\n')
-_LENGTH = re.compile(rb'(?im)^content-length[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$')
-_CODING = re.compile(rb'(?im)^transfer-encoding[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$')
+# values with their blanks: to leave those out in here takes time that grows with their square
+_LENGTH = re.compile(rb'(?im)^content-length[ \t]*:([^\r\n]*)\r?$')
+_CODING = re.compile(rb'(?im)^transfer-encoding[ \t]*:([^\r\n]*)\r?$')
 _WAITS = re.compile(rb'(?im)^expect[ \t]*:[ \t]*100-continue[ \t]*\r?$')
+_BLANKS = b' \t'
 _MOST_LINE = 4096  # bytes of the line in front of a chunk, and of one behind the last
 
 
@@ -78,7 +80,8 @@ class Arrival:
 
     def _understand(self, head: bytes) -> bool:
         """Find out where the body ends; return whether that can be known and is not too far."""
-        lengths, codings = _LENGTH.findall(head), _CODING.findall(head)
+        lengths = [value.strip(_BLANKS) for value in _LENGTH.findall(head)]
+        codings = [value.strip(_BLANKS) for value in _CODING.findall(head)]
         self.waits = _WAITS.search(head) is not None
         if codings:
             # a length beside it, or another coding, is for the server to refuse

@@ -54,6 +54,7 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 #: Redirects that are meant for this once; networks that want a login first use them.
 _PASSING_REDIRECTS = {302, 303, 307}
 _LONGEST_WAIT = 86400.0  # seconds
+_LOOKED_AT = 1000  # characters of what a library says, parts of which the server may have written
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -170,7 +171,7 @@ def is_timeout(error: Exception) -> bool:
 
 def _bare(text: str) -> str:
     """Return *text* of a library without any addresses in it, which may hold secrets."""
-    return printable(re.sub(r'\S*(?:://|@|\burl: )\S*', '…', text)).rstrip('.')
+    return printable(re.sub(r'\S*(?:://|@|\burl: )\S*', '…', text[:_LOOKED_AT])).rstrip('.')
 
 
 def _proxy(where: str, causes: list[BaseException]) -> ConnectFailed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
@@ -152,6 +153,9 @@ class HTTPTransport:
                     url = self._redirected(answer, url)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
                 raise self._explained(exc, url) from exc
+            except ValueError as exc:
+                line = f'{explain.place(url)} sends us on to something that is no address.'
+                raise explain.refused(line) from exc
         raise explain.in_circles(request.url)
 
     def close(self) -> None:
@@ -268,7 +272,7 @@ class HTTPTransport:
 
     def _read(self, answer: requests.Response, url: str) -> bytes:
         announced = answer.headers.get('Content-Length', '')
-        if announced.isdigit() and int(announced) > self.max_answer:
+        if re.fullmatch('[0-9]{1,18}', announced) and int(announced) > self.max_answer:
             raise explain.too_large(url, self.max_answer)
         body = bytearray()
         for block in answer.iter_content(_BLOCK):

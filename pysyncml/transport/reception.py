@@ -28,6 +28,7 @@ log = logging.getLogger('pysyncml.transport')
 
 _BLOCK = 1 << 16
 _IN_MEMORY = 32 << 20  # bytes of all requests together; what is more goes to temporary files
+_AT_ALL = 256 << 20  # bytes of all requests together: if more come, the slowest of them goes
 _CHECK = 0.5  # seconds between two looks at who is late
 _CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 
@@ -72,6 +73,7 @@ class Reception:
         self.limits = limits
         self.most_body = most_body
         self.most = limits.most_connections()
+        self.most_held = max(_AT_ALL, 4 * most_body)
         self._lines: dict[Any, _Line] = {}
         self._orders: collections.deque[tuple[str, Any]] = collections.deque()
         self._selector = selectors.DefaultSelector()
@@ -319,8 +321,23 @@ class Reception:
             self._enter(line, _State.WORKING, now)
         elif arrival.begun_body and not had_head and arrival.waits:
             line.sock.send(_CONTINUE)
-        if arrival.size > _BLOCK and self._held() > _IN_MEMORY:
+        if arrival.size > _BLOCK:
+            self._keep_within_limits(line, arrival)
+
+    def _keep_within_limits(self, line: _Line, arrival: Arrival) -> None:
+        """Have *arrival*, of *line*, lie in a file, or go, if too much has come of all requests."""
+        held = self._held()
+        if held > _IN_MEMORY:
             arrival.spill()
+        if held <= self.most_held:
+            return
+        late = min(
+            filter(_is_large, self._lines.values()), key=lambda each: each.since, default=line
+        )
+        log.info('too much to take in at once: what %s sends goes', late.conn.remote_addr)
+        if late is line:
+            raise _Gone
+        self._drop(late)
 
     def _held(self) -> int:
         return sum(line.arrival.size for line in self._lines.values() if line.arrival is not None)
@@ -376,6 +393,12 @@ class Reception:
                 return min(quiet, line.since + limits.head)
             case _:
                 return min(quiet, line.since + min(whole, limits.longest))
+
+
+def _is_large(line: _Line) -> bool:
+    """Whether *line* is at sending a request of which much has come."""
+    reading = line.state is _State.READING
+    return reading and line.arrival is not None and line.arrival.size > _BLOCK
 
 
 class _Gone(Exception):

@@ -45,6 +45,7 @@ WAITED = 'pysyncml.waited'
 """In the environment of a request: the seconds it has waited for a thread, where that is known."""
 
 _BLOCK = 1 << 16
+_DIGITS = 18
 _LARGE = 1 << 20  # bytes; of messages as large as that one at a time is answered
 _WELCOME = 'This is a SyncML server: give this address to a SyncML client.'
 _FAILED = 'The server failed: its log says why.'
@@ -158,7 +159,7 @@ def _body(environ: Environ, max_body: int) -> bytes:
     if announced:
         if not (announced.isascii() and announced.isdigit()):
             raise _Refused(400, 'The Content-Length is no number.')
-        length = int(announced)
+        length = int(announced) if len(announced) <= _DIGITS else max_body + 1
     elif environ.get('wsgi.input_terminated'):
         length = max_body + 1
     else:

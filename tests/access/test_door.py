@@ -13,7 +13,16 @@ from pysyncml import gate as gates
 from pysyncml.codec import decode, encode
 from pysyncml.gate import Gate
 from pysyncml.protocol import auth
-from pysyncml.protocol.messages import Alert, Header, Location, Message
+from pysyncml.protocol.messages import (
+    Alert,
+    Get,
+    Header,
+    Item,
+    Location,
+    Message,
+    Sequence,
+    Sync,
+)
 from pysyncml.service import answer
 from pysyncml.transport import LoopbackTransport
 from tests.conformance.test_b1_auth import alert, codes, everything, of_header
@@ -435,3 +444,60 @@ def test_a_client_says_that_it_has_to_wait_and_for_how_long(clock):
     with pytest.raises(pysyncml.SyncmlError, match=r'has to wait for 1 second$'):
         client.sync(server, transport=LoopbackTransport(server.handle))
     assert urls(client) == ['ours']
+
+
+# --- datastores with accounts of their own --------------------------------------------------------
+
+
+def checksums(number, cred):
+    item = Item(target=Location('items/x-pysyncml-checksums?after='), source=Location('items'))
+    return Get(cmd_id=number, cred=cred, items=(item,))
+
+
+def test_one_message_has_so_many_passwords_looked_at(clock, monkeypatch):
+    """Also from where nobody has to wait for the failures of others, as behind a proxy."""
+    server = server_of(clock)
+    server.store.accounts = server_accounts('inner')
+    seen = []
+    monkeypatch.setattr(auth, 'check_password', lambda *args: seen.append(args) or False)
+    commands = [alert(str(n), cred=auth.basic(f'u{n}', 'x')) for n in range(1, 40)]
+    reply = Client(server, address='127.0.0.1').say(*commands, cred=ALICE)
+    assert codes(reply)['0'] == 401
+    assert len(seen) == 10
+
+
+def test_no_password_is_checked_while_others_wait_for_the_state(clock, monkeypatch):
+    server = device('S', 'theirs')
+    server.adapter.gate = Gate(clock)
+    server.store.accounts = server_accounts('inner')
+    locked = []
+    check = auth.check_password
+
+    def watch(*args):
+        locked.append(server.context.database.current.get() is not None)
+        return check(*args)
+
+    monkeypatch.setattr(auth, 'check_password', watch)
+    inner = Sequence(cmd_id='3', commands=(checksums('4', auth.basic('v', 'inner')),))
+    Client(server).say(checksums('2', auth.basic('u', 'inner')), inner)
+    assert locked == [False, False]
+
+
+def test_a_session_with_such_a_datastore_is_nobody_elses(clock):
+    """Where no other login is needed, numbers of sessions and messages can be guessed."""
+    server = device('S', 'theirs')
+    server.adapter.gate = Gate(clock)
+    server.store.accounts = server_accounts('inner')
+    client = Client(server)
+    assert codes(client.say(alert(cred=auth.basic('alice', 'inner'))))['1'] == 200
+    before = everything(server)
+    stranger = Client(server, address=THERE)
+    stranger.msg_id = 1
+    sync = Sync(cmd_id='1', target=Location('items'), source=Location('x'))
+    assert codes(stranger.say(sync)) == {'0': 407, '1': 407}
+    assert everything(server) == before
+    assert codes(client.say(sync))['1'] == 200
+
+
+def server_accounts(password):
+    return {'alice': auth.hash_password(password)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 
 import pytest
 from hypothesis import given
@@ -258,3 +259,12 @@ def test_base64_is_what_other_programs_read():
     body = bytes(range(256))
     inside = sif(NoteItem(body=body)).partition(b'<Body enc="base64">')[2].partition(b'</Body>')[0]
     assert base64.b64decode(inside) == body
+
+
+def test_a_declaration_is_looked_for_at_the_beginning_only():
+    """A text of blanks must not take time that grows with its square."""
+    begin = time.process_time()
+    text = '<note><Body>' + ' ' * 100_000 + '<![CDATA[<?xml?>]]></Body></note>'
+    note = NoteItem.loads(text.encode('utf-16'), TYPE_SIF_NOTE)
+    assert time.process_time() - begin < 2
+    assert note.body == b' ' * 100_000 + b'<?xml?>'

@@ -107,7 +107,7 @@ def test_long_lists_of_trouble_are_cut():
 
 def test_log_lines():
     record = logging.LogRecord('a.b', logging.WARNING, 'f', 1, 'one\ntwo %s', ('x',), None)
-    assert LogFormatter().format(record) == '[++] WARNING: one\n[++] WARNING: two x'
+    assert LogFormatter().format(record) == '[++] WARNING: one\n[++] WARNING: | two x'
     assert LogFormatter(logger=True).format(record).startswith('[++] WARNING|a.b: one\n')
     for level, mark in ((10, '[  ]'), (20, '[--]'), (40, '[**]'), (50, '[**]')):
         record.levelno = level
@@ -222,3 +222,13 @@ def test_the_end_of_the_input_is_no_traceback(monkeypatch):
         ask('? ')
     monkeypatch.setattr('sys.stdin', None)
     assert not on_terminal()
+
+
+def test_a_line_of_the_log_cannot_be_forged():
+    """What a peer says may have line ends in it, and many of them."""
+    said = 'x\n[++] WARNING: alice has logged in' + '\n' * 1000
+    record = logging.LogRecord('a', logging.WARNING, 'f', 1, 'refused: %s', (said,), None)
+    first, second, *rest = LogFormatter().format(record).split('\n')
+    assert first == '[++] WARNING: refused: x'
+    assert second == '[++] WARNING: | [++] WARNING: alice has logged in'
+    assert len(rest) == 200

@@ -399,21 +399,27 @@ def test_a_server_that_forgot_what_it_has_put_off_says_so():
 
 
 @pytest.mark.parametrize(
-    ('told', 'fine'),
+    ('told', 'fine', 'url'),
     [
-        ('https://S/here', True),
-        ('HTTPS://other/', True),
-        ('http://S/', False),
-        ('file:///etc/passwd', False),
-        ('ftp://S/', False),
-        ('javascript:x', False),
-        ('S', False),
+        ('https://S/here', True, 'https://S/'),
+        ('HTTPS://other/', True, 'https://S/'),
+        ('http://S/', False, 'https://S/'),
+        ('file:///etc/passwd', False, 'https://S/'),
+        ('ftp://S/', False, 'https://S/'),
+        ('javascript:x', False, 'https://S/'),
+        ('S', False, 'https://S/'),
+        ('http://S:8080/here', True, 'http://S/'),
+        ('https://S/', True, 'http://S/'),
+        ('http://192.168.1.1/', False, 'http://S/'),
+        ('http://localhost:631/', False, 'http://S/'),
+        ('https://other/', False, 'http://S/'),
+        ('http://[S/', False, 'http://S/'),
     ],
 )
-def test_a_server_says_where_the_session_goes_on_but_not_everywhere(told, fine):
+def test_a_server_says_where_the_session_goes_on_but_not_everywhere(told, fine, url):
     server, client = device('S', 'x'), device('C')
     script = Script(server)
-    client.adapter.peer = client.context.RemoteAdapter(url='https://S/')
+    client.adapter.peer = client.context.RemoteAdapter(url=url)
     asked = []
 
     class Telling:
@@ -431,7 +437,7 @@ def test_a_server_says_where_the_session_goes_on_but_not_everywhere(told, fine):
     else:
         with pytest.raises(RemoteProtocolError, match='refused'):
             client.adapter.sync(transport=Telling())
-        assert asked == ['https://S/']
+        assert asked == [url]
 
 
 def _with_header(response, **values):
@@ -467,3 +473,13 @@ def test_all_limits_are_in_the_documentation():
     text = (Path(__file__).parents[2] / 'docs' / 'protocol.rst').read_text()
     missing = [name for name in Limits.__slots__ if f'``{name}``' not in text]
     assert missing == []
+
+
+def test_a_stranger_writes_no_long_lines_into_the_log(caplog):
+    """Also where a message is refused before anything else of it was looked at."""
+    server = server_with()
+    phone = phone_for(server)
+    with_header(phone, version='7', dtd_version='7', source=Location('D\n' * 100_000))
+    phone.start()
+    assert max(len(record.getMessage()) for record in caplog.records) < 500
+    assert not any('\n' in record.getMessage() for record in caplog.records)

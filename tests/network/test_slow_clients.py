@@ -334,3 +334,39 @@ def test_large_requests_are_kept_in_files(server):
     connection.request('POST', '/', iter([body[:300000], body[300000:]]), encode_chunked=True)
     assert connection.getresponse().read() == body
     connection.close()
+
+
+@pytest.mark.parametrize('name', [b'Content-Length', b'Transfer-Encoding'])
+def test_a_head_is_read_in_the_time_that_its_length_takes(name):
+    """The thread that reads it looks after all others, too."""
+    arrival = Arrival(1000)
+    blanks = b' ' * 30_000
+    begin = time.process_time()
+    arrival.feed(b'POST / HTTP/1.1\r\n' + name + b':' + blanks + b'a' + blanks + b'b\r\n\r\n')
+    assert time.process_time() - begin < 1
+    assert arrival.last, 'it is no length, and no coding'
+    arrival.file.close()
+
+
+@pytest.mark.parametrize('value', [b'4', b' 4', b'\t4 \t'])
+def test_blanks_around_a_length_do_not_count(value):
+    arrival = Arrival(1000)
+    assert arrival.feed(b'POST / HTTP/1.1\r\nContent-Length:' + value + b'\r\n\r\nping!') == b'!'
+    arrival.file.close()
+
+
+def test_all_requests_together_have_a_limit(server):
+    """Files of temporary bodies fill the disk as well as anything."""
+    reception = server._server.reception
+    reception.most_held = 400_000
+    start = HEAD.replace(b'4', b'900000') + b'x' * 300_000
+    with connect(server) as first, connect(server) as second:
+        first.sendall(start)
+        until = time.monotonic() + 5
+        while reception._held() < 300_000 and time.monotonic() < until:
+            time.sleep(0.01)
+        second.sendall(start)
+        assert everything(first) == b'', 'who has taken longest goes'
+        second.sendall(b'x' * 600_000)
+        assert everything(second) == b'', 'and nobody has more for himself'
+    prompt(server)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 
-from pysyncml import conversation
+from pysyncml import conversation, verification
 from pysyncml.codec import decode, encode
 from pysyncml.constants import Policy
 from pysyncml.errors import (
@@ -17,6 +21,7 @@ from pysyncml.errors import (
     TransportError,
 )
 from pysyncml.protocol.auth import hash_password
+from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Get, Item, Location, Message, Meta, Results, Status
 from pysyncml.sync import verifying
 from pysyncml.transport import LoopbackTransport, Response
@@ -310,6 +315,7 @@ def _turned(inbound):
         b'{"items":[],"after":"on and on","bound":true}',
         b'{"items":[["a","n","c",null],["a","n","c",null]],"after":null,"bound":true}',
         b'[' * 100000,
+        b'{"items":[["%b","n","c",null]],"after":null,"bound":true}' % (b'a' * 5000),
     ],
 )
 def test_pages_that_make_no_sense(pair, data, monkeypatch):
@@ -405,3 +411,53 @@ def test_a_client_answers_no_such_question(pair):
 
 def test_kinds_have_words_for_people():
     assert len({kind.value for kind in Kind}) == len(Kind)
+
+
+def test_a_message_gets_a_few_pages_only(pair):
+    """Each takes its time, and others wait meanwhile."""
+    server, client = pair
+    items = tuple(
+        Item(target=Location(f'items{verifying.PATH}?after='), source=Location('items'))
+        for _ in range(9)
+    )
+
+    class More(Wire):
+        def exchange(self, request):
+            message = decode(request.content_type, request.body)
+            commands = tuple(
+                replace(c, items=items) if isinstance(c, Get) else c for c in message.commands
+            )
+            kind, body = encode(replace(message, commands=commands))
+            return super().exchange(replace(request, body=body, headers={'content-type': kind}))
+
+    wire = More(server)
+    compare(client, server, wire)
+    codes = [c.code for m in wire.answers for c in m.commands
+             if isinstance(c, Status) and c.cmd == 'Get']  # fmt: skip
+    assert codes == [200] * 3 + [413] * 6
+
+
+def test_a_server_cannot_fill_the_memory_of_who_compares(pair, monkeypatch):
+    server, client = pair
+    numbers = itertools.count()
+
+    def endless(page):
+        rows = [[f'{next(numbers)}' + 'x' * 1000, 'n', 'c', None] for _ in range(10)]
+        return json.dumps({'items': rows, 'after': rows[-1][0], 'bound': True}).encode()
+
+    monkeypatch.setattr(verifying, 'write_page', endless)
+    monkeypatch.setattr(verification, '_MOST_CHARACTERS', 50_000)
+    with pytest.raises(RemoteProtocolError, match='does not come to an end'):
+        compare(client, server)
+    assert next(numbers) <= 60
+
+
+def test_a_comparison_keeps_to_the_limits_of_a_session(pair, monkeypatch):
+    server, client = pair
+    monkeypatch.setattr(verifying, '_SECONDS', -1.0)
+    client.adapter.limits = Limits(messages=5)
+    with pytest.raises(RemoteProtocolError, match='more than 5 messages'):
+        compare(client, server)
+    client.adapter.limits = Limits(commands=1)
+    with pytest.raises(RemoteProtocolError, match='1 commands'):
+        compare(client, server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import re
@@ -365,3 +366,22 @@ def test_a_kept_connection_that_the_server_has_closed_is_opened_anew(transport, 
 def test_a_file_of_certificates_that_is_not_there():
     with pytest.raises(UsageError, match='no file /nowhere'):
         HTTPTransport(verify='/nowhere')
+
+
+@pytest.mark.parametrize('length', ['\u00b2', '9' * 5000, '1' * 19])
+def test_a_length_that_is_none_is_no_trouble(transport, scripted, length):
+    def answer(handler, body):
+        handler.wfile.write(f'HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n'.encode('latin-1'))
+        handler.wfile.write(b'Connection: close\r\nContent-Type: a/b\r\n\r\n<answer/>')
+        handler.close_connection = True
+
+    scripted.answer = answer
+    with contextlib.suppress(TransportError):
+        assert post(transport, scripted.url).body == b'<answer/>'
+
+
+def test_a_redirect_to_what_is_no_address(transport, scripted):
+    redirect_once(scripted, 307, 'http://[x/')
+    with pytest.raises(TransportError) as caught:
+        post(transport, scripted.url)
+    one_line(caught)
