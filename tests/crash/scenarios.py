@@ -29,6 +29,7 @@ class Scenario:
         typing: what a user writes while it goes on, on the side that crashes.
         bodies: which bodies are to be there in the end, if the names depend; of ``typing``, after
             it was typed.
+        twice: which of them may be there twice.
         others: clients that do not crash, and synchronise afterwards.
     """
 
@@ -42,6 +43,7 @@ class Scenario:
     bodies: list[bytes] | None = None
     others: tuple[str, ...] = ()
     typing: dict[str, bytes] | None = None
+    twice: tuple[bytes, ...] = ()
 
 
 def body(text: str, lines: int = 12) -> bytes:
@@ -263,6 +265,9 @@ def _typing(name: str, role: str, place: str) -> Scenario:
         want=_TYPING,
         typing=typed,
         bodies=[*_TYPING.values(), *typed.values()],
+        # Here the peer's version is laid beside what was typed. If we die before the peer was told
+        # that we have it, the peer sees a conflict of its own, and keeps both as well.
+        twice=(_TYPING['edited.txt'],),
     )
 
 
