@@ -81,15 +81,19 @@ class Attack:
         connection = self.connections[self.count % len(self.connections)]
         headers = {'Content-Type': content_type.encode('latin-1', 'replace')}
         before = self.cpu()
-        try:
-            connection.request('POST', url, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            if body:
-                self.complain(f'the connection broke: {error!r}', body)
-            return 0, '', b''
+        fresh = connection.sock is None
+        while True:
+            try:
+                connection.request('POST', url, body, headers)
+                response = connection.getresponse()
+                answer = response.read()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if fresh:
+                    self.complain(f'the connection broke: {error!r}', body)
+                    return 0, '', b''
+                fresh = True  # it rested too long, and the server has closed it
         taken = self.cpu() - before
         self.slowest = max(self.slowest, taken)
         if taken > CPU:
