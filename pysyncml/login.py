@@ -55,6 +55,7 @@ from pysyncml.state.records import DeviceRecord, SessionRecord
 from pysyncml.state.work import UnitOfWork
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.verifying import datastore_of
+from pysyncml.transport.explain import printable
 
 if TYPE_CHECKING:
     from pysyncml.adapter import Store
@@ -175,7 +176,7 @@ class Doorkeeper:
                 raise LoginDelayed('too many logins in one message')
             self.gate.check(name, self.address)
             self._checked[key] = self.gate.is_right(name, password, accounts)
-            self.gate.note(name, self.address, good=self._checked[key])
+            self._note(name, good=self._checked[key])
         return name if self._checked[key] else None
 
     def admit(
@@ -293,10 +294,17 @@ class Doorkeeper:
         first = hmac.compare_digest(found, proof(secret, b''))
         known = name in self.secrets
         if known and good:
-            self.gate.note(name, self.address, good=True)
+            self._note(name, good=True)
         elif not (known and first):
-            self.gate.note(name, self.address, good=False)
+            self._note(name, good=False)
         return bool(known and good)
+
+    def _note(self, name: str, *, good: bool) -> None:
+        """Remember what came of a login, for those who come next and for who reads the log."""
+        self.gate.note(name, self.address, good=good)
+        if not good:
+            where = self.address or 'an unknown address'
+            log.info('a login as %s from %s has failed', printable(name), where)
 
     # --- nonces -------------------------------------------------------------------------------
 

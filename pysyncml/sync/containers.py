@@ -87,8 +87,9 @@ def _try(command: Atomic, run: Run, parties: Parties, bindings: Sequence[Binding
         with _revocable(parties, bindings):
             for child in command.commands:
                 tried += 1
-                done += run(child)
-                if any(reply.failed for reply in done):
+                replies = run(child)
+                done += replies
+                if any(reply.failed for reply in replies):
                     raise _FailedPart
         return [Reply(command, StatusCode.OK), *done]
     except _FailedPart:

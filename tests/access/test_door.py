@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 
@@ -501,3 +502,18 @@ def test_a_session_with_such_a_datastore_is_nobody_elses(clock):
 
 def server_accounts(password):
     return {'alice': auth.hash_password(password)}
+
+
+@pytest.mark.parametrize('kind', ['basic', 'md5'])
+def test_a_failed_login_is_in_the_log_once_and_on_one_line(clock, caplog, kind):
+    caplog.set_level(logging.INFO)
+    client = Client(server_of(clock, kind), address=HERE)
+    name = 'alice\n' + 'x' * 1000
+    cred = auth.basic(name, 'a-guess')
+    if kind == 'md5':
+        nonce = of_header(client.say()).chal.next_nonce
+        cred = auth.md5(name, 'a-guess', nonce)
+    assert client.code(cred=cred, name=name[:200]) == 401
+    [line] = [r.getMessage() for r in caplog.records if 'has failed' in r.getMessage()]
+    assert line.startswith('a login as alice xxx') and line.endswith(f'from {HERE} has failed')
+    assert 'a-guess' not in caplog.text and len(line) < 300

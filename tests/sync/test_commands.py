@@ -28,6 +28,7 @@ from pysyncml.protocol.messages import (
     Status,
     Sync,
 )
+from pysyncml.sync.replies import Reply
 from tests.sync.phone import (
     META,
     Keeper,
@@ -702,3 +703,14 @@ def test_an_add_has_all_its_fields():
     item = Item(source=Location('c'), data=b'{"title": "x"}')
     whole = Add(meta=Meta(type='text/x-bookmark', field_level=True), items=(item,))
     assert [code for _, code in phone.session_with(whole)[1][1:]] == [406]
+
+
+def test_an_atomic_takes_the_time_that_its_length_takes(pair, monkeypatch):
+    """Each answer is looked at once, or a long one would keep everybody else waiting."""
+    looked = []
+    failed = Reply.failed.fget
+    monkeypatch.setattr(Reply, 'failed', property(lambda self: looked.append(1) or failed(self)))
+    phone, _ = pair
+    phone.start()
+    phone.sync(Atomic(commands=tuple(add(str(n), str(n)) for n in range(40))))
+    assert 40 <= len(looked) < 100

@@ -203,3 +203,13 @@ def test_a_busy_server_says_when_to_come_back():
 def test_the_status_of_the_handler_is_used():
     assert Call(application(lambda _: Response(b'no', 'text/plain', 404))).status == 404
     assert Call(application(lambda _: Response(b'no', 'text/plain', 299))).status == 299
+
+
+def test_a_length_of_thousands_of_digits_is_too_large():
+    environ = {
+        'REQUEST_METHOD': 'POST', 'CONTENT_LENGTH': '9' * 5000, 'SERVER_NAME': 'x',
+        'SERVER_PORT': '80', 'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(b'x'),
+    }  # fmt: skip
+    said = []
+    application(lambda request: Response(b''))(environ, lambda status, headers: said.append(status))
+    assert said[0].startswith('413')
