@@ -309,28 +309,29 @@ def _read(response: Response) -> Message:
 def _address(peer: Peer, session: Session) -> str:
     """Return where the next message goes: where the server wants it, if that is as safe.
 
+    A server behind something that speaks TLS for it may not know that, and name itself by http:
+    we stay with https then.
+
     Raises:
-        RemoteProtocolError: what it wants is no address, or would send in the clear what was
-            encrypted until now, or send it, in the clear, to somebody else: a server may not have
-            us speak to what only we can reach.
+        RemoteProtocolError: what it wants is no address, or somebody else's that is not encrypted:
+            a server may not have us speak to what only we can reach.
     """
     url, told = peer.url or '', session.resp_uri
     if told is None or told == url:
         return url
-    if not _may_go_on(url, told):
-        raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
-    return told
-
-
-def _may_go_on(url: str, told: str) -> bool:
     try:
         before, after = urlsplit(url), urlsplit(told)
         here = before.hostname == after.hostname
     except ValueError:
-        return False
-    if after.scheme == 'https':
-        return here or before.scheme == 'https'
-    return after.scheme == 'http' and before.scheme == 'http' and here
+        before = after = urlsplit('')
+        here = False
+    if here and (before.scheme, after.scheme) == ('https', 'http'):
+        return after._replace(scheme='https', netloc=before.netloc).geturl()
+    if after.scheme not in ('http', 'https') or not (
+        here or before.scheme == after.scheme == 'https'
+    ):
+        raise RemoteProtocolError(f'the server wants to be spoken to at "{told:.100}": refused')
+    return told
 
 
 def open_session(adapter: Adapter, peer: Peer) -> Session:

@@ -403,7 +403,7 @@ def test_a_server_that_forgot_what_it_has_put_off_says_so():
     [
         ('https://S/here', True, 'https://S/'),
         ('HTTPS://other/', True, 'https://S/'),
-        ('http://S/', False, 'https://S/'),
+        ('http://other/', False, 'https://S/'),
         ('file:///etc/passwd', False, 'https://S/'),
         ('ftp://S/', False, 'https://S/'),
         ('javascript:x', False, 'https://S/'),
@@ -438,6 +438,23 @@ def test_a_server_says_where_the_session_goes_on_but_not_everywhere(told, fine, 
         with pytest.raises(RemoteProtocolError, match='refused'):
             client.adapter.sync(transport=Telling())
         assert asked == [url]
+
+
+def test_a_server_behind_a_proxy_that_speaks_tls_for_it_does_not_have_us_go_back_to_http():
+    server, client = device('S', 'x'), device('C')
+    client.adapter.peer = client.context.RemoteAdapter(url='https://S:8443/')
+    asked = []
+
+    class Proxy:
+        def exchange(self, request):
+            asked.append(request.url)
+            return _with_header(server.handle(request), resp_uri='http://S:8080/on')
+
+        def close(self):
+            """Nothing is to be closed."""
+
+    client.adapter.sync(transport=Proxy())
+    assert set(asked) == {'https://S:8443/', 'https://S:8443/on'}
 
 
 def _with_header(response, **values):
