@@ -205,7 +205,10 @@ class Scan:
         if result.deleted and self._moves_about():
             log.warning('notes are being moved just now: deletions wait for the next time')
             result.deleted.clear()
-        self._guard(len(result.deleted), len(result.added))
+        moved = [*result.moved_over, *result.renamed]
+        # known by their inodes alone, which file systems give to new files when old ones are gone
+        doubtful = sum(1 for *_, edited in moved if edited)
+        self._guard(len(result.deleted) + doubtful)
         if result.added and not self.engine.readonly:
             self._check_log()
         # deletions come first, as they make room for others on the way, too
@@ -214,7 +217,6 @@ class Scan:
             self.changes.append((item_id, pysyncml.ITEM_DELETED, None))
         for item_id, path in result.unchanged:
             self._note(rows[item_id], path)
-        moved = [*result.moved_over, *result.renamed]
         for item_id, _, path, edited in moved:
             self._changed(rows[item_id], path, edited=edited)
         for item_id, path in result.modified:
@@ -241,7 +243,7 @@ class Scan:
         """
         return sum(1 for _ in self.storage.walk(self.ignore.skip, [])) > self.seen
 
-    def _guard(self, deleted: int, added: int) -> None:
+    def _guard(self, deleted: int) -> None:
         """Refuse to believe that most notes were deleted on purpose."""
         if not deleted or self.engine.readonly or self.engine.options.allowDeletions:
             return
