@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.properties import devices
 from tests.properties.devices import CLIENTS, PLACES, SERVER, Result, World
 from tests.properties.people import NAMES, Edit, People, tokens
 from tests.properties.wires import FATES, Turnstile, Wire
@@ -370,6 +371,7 @@ def close_workshop() -> None:
     if _workshop is not None:
         shutil.rmtree(_workshop, ignore_errors=True)
         _workshop = None
+        devices.forget_templates()
 
 
 def identify(rng: random.Random) -> None:
