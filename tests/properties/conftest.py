@@ -11,7 +11,7 @@ import pysyncml.conversation
 from tests.properties import machine, processes
 
 
-@pytest.fixture(autouse=True, scope='module')
+@pytest.fixture(autouse=True, scope='session')
 def workshop():
     """A folder for all worlds of this process, one after the other."""
     yield machine.workshop()

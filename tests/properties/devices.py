@@ -72,6 +72,11 @@ def _database(path: str) -> Engine:
     return _engines[path]
 
 
+def forget_templates() -> None:
+    """The folder they were kept in is gone."""
+    _templates.clear()
+
+
 def _close_databases() -> None:
     for engine in _engines.values():
         engine.dispose()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,16 @@ class NoteIndex:
     # --- reading ------------------------------------------------------------------------------
 
     def stamps(self) -> dict[str, bytes]:
-        """Return the stamp of every path."""
+        """Return the stamp of every path; none (``b''``) where several notes are said to lie."""
         self.flush()
         table = self._table
         query = select(table.c.path, table.c.stamp)
-        return {_decode(path): stamp or b'' for path, stamp in self._connection.execute(query)}
+        rows = self._connection.execute(query).all()
+        found = {_decode(path): stamp or b'' for path, stamp in rows}
+        if len(found) < len(rows):
+            counts = Counter(path for path, _ in rows)
+            found.update((_decode(path), b'') for path, count in counts.items() if count > 1)
+        return found
 
     def doubles(self) -> list[str]:
         """Return the paths at which more than one note is said to lie."""

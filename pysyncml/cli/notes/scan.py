@@ -196,7 +196,10 @@ class Scan:
     # --- what changed -------------------------------------------------------------------------
 
     def _compare(self, rows: dict[str, NoteRow]) -> None:
-        entries = [Entry(row.id, row.path, row.sha256, row.inode) for row in rows.values()]
+        entries = [
+            Entry(row.id, row.path, row.sha256, row.inode)
+            for row in sorted(rows.values(), key=self._is_elsewhere)
+        ]
         found = [
             Found(path, stat.st_ino, functools.partial(str, digest))
             for path, (digest, stat) in self.looks.items()
@@ -234,6 +237,18 @@ class Scan:
             log.warning(
                 'the index of notes was not complete: the next synchronisation compares everything'
             )
+
+    def _is_elsewhere(self, row: NoteRow) -> tuple[bool, bool]:
+        """Return False for the note that a file is, should several be said to lie at its path.
+
+        That is so when the user has removed a note's file, and before anybody has looked again
+        the peer has sent another note of this name.
+        """
+        look = self.looks.get(row.path)
+        if look is None:
+            return False, False
+        digest, stat = look
+        return row.sha256 != digest, row.inode != stat.st_ino
 
     def _moves_about(self) -> bool:
         """Whether more files are there now than we saw: one may have been moved behind our back.
