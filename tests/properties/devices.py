@@ -429,8 +429,3 @@ def _tree(top: Path, without: str | None) -> dict[str, bytes]:
             with open(full, 'rb') as stream:
                 found[os.path.relpath(full, root)] = stream.read()
     return found
-
-
-def forget_templates() -> None:
-    """Forget the directories that were kept: they are not there any more."""
-    _templates.clear()
