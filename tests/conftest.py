@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from pysyncml.protocol import auth
 
 # Hashes that are as expensive as they should be would take up half of the time of all tests. What
 # they cost in earnest is looked at in tests/protocol/test_auth.py.
 REAL_COST = auth.COST
 auth.COST = auth.Cost(4, 8, 1)
+
+
+@pytest.fixture(autouse=True)
+def no_dead_handlers():
+    """A program that was run in a test before writes its log nowhere any more."""
+    for name in ('', 'pysyncml', 'pysyncml.cli', 'pysyncml.transport'):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            stream = getattr(handler, 'stream', None)
+            if stream is not None and stream.closed:
+                logger.removeHandler(handler)

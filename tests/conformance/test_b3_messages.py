@@ -189,8 +189,9 @@ def test_56_a_server_that_never_goes_on_is_left_alone(dialect):
 
 
 @pytest.mark.parametrize('number', [1, 2, 3])
-def test_56_our_server_is_busy(dialect, number):
+def test_56_our_server_is_busy(dialect, number, monkeypatch):
     """It puts the client off, and answers what was asked as soon as it has time."""
+    monkeypatch.setattr('pysyncml.conversation.BUSY_PAUSE', 0)
     server, client = dialect.device('S', 'y'), dialect.device('C', 'x')
     sync(client, server)
     client.add(bookmark('new here'))

@@ -121,7 +121,10 @@ def _interrupt(dialect, family, event, numbers, expected):
 
 
 @pytest.mark.parametrize('event', ['lost request', 'lost answer'])
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize(
+    'family',
+    ['full', *(pytest.param(f, marks=pytest.mark.campaign) for f in FAMILIES if f != 'full')],
+)
 def test_63_interrupted(later_dialect, family, event, monkeypatch):
     """The connection breaks before or after some message: the next session mends it all."""
     monkeypatch.setattr('pysyncml.conversation.RETRIES', ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import os
 import socket
@@ -274,6 +275,7 @@ def test_a_request_cut_at_any_byte_harms_nobody(server):
 def test_connections_leave_nothing_behind(server):
     post(server)
     reception = server._server.reception
+    gc.collect()  # what other tests have left is not to be counted
     before = len(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd') else 0
     for _ in range(100):
         with connect(server) as sock:
@@ -283,7 +285,8 @@ def test_connections_leave_nothing_behind(server):
         time.sleep(0.01)
     assert len(reception._lines) <= 1
     if before:
-        assert len(os.listdir('/proc/self/fd')) <= before + 2
+        gc.collect()
+        assert len(os.listdir('/proc/self/fd')) <= before + 5  # not 100
 
 
 def test_an_answer_under_way_is_sent_before_the_end():
