@@ -159,7 +159,9 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
         # a device without an anchor may have been wiped, and give its ids to other items
         binding.known.forget_all()
-        record.cursor = 0
+        # if this session comes to nothing, the next one has to compare: what is deleted here in the
+        # meantime could not be told to a device of which nothing is known
+        record.cursor, record.peer_anchor = 0, None
         parties.work.records.save(record)
     if not refused and (kind.slow or matches):
         return StatusCode.OK

@@ -9,6 +9,7 @@ import pytest
 
 from pysyncml.codec import decode, encode
 from pysyncml.constants import SyncType
+from pysyncml.errors import TransportError
 from pysyncml.protocol.messages import (
     Add,
     Alert,
@@ -412,3 +413,15 @@ def test_of_several_equal_items_each_goes_with_one_of_the_others(here, there):
     for _ in range(2):
         client.sync(server, SyncType.SLOW_SYNC)
         assert urls(client) == urls(server) == ['x'] * max(here, there)
+
+
+def test_what_was_deleted_after_a_refresh_broke_off_does_not_stay_on_one_side(monkeypatch):
+    """The server had forgotten what the client has, and could not tell it of the deletion."""
+    monkeypatch.setattr('pysyncml.conversation.RETRIES', ())
+    server, client = in_step('a', 'b')
+    with pytest.raises(TransportError):
+        client.sync(server, WIPE_CLIENT, transport=Wire(server, {1: 'lost answer'}))
+    server.delete(find(server, 'a'))
+    for _ in range(2):
+        client.sync(server)
+    assert contents(client) == contents(server)
