@@ -306,7 +306,7 @@ def check_state(folder: Path) -> None:
 
 
 _BELONGS = re.compile(
-    r'aside|staged|trash|clock|identity|credentials|(client|server|publish)\.lock|lock(\.next)?'
+    r'aside|staged|trash|clock|identity|credentials|accounts|(client|server|publish)\.lock|lock(\.next)?'
     r'|state\.db(-wal|-shm)?|state\.db\.v\d+\.bak'
 )
 
