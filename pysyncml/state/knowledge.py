@@ -240,6 +240,22 @@ class Knowledge:
         mapping = self._t.mapping
         self._connection.execute(mapping.delete().where(mapping.c.binding_id == self.binding_id))
 
+    def doubt_all(self) -> None:
+        """The peer may have what it had, or not: all of it is to be told again, under its ids.
+
+        What it has soft-deleted counts as never heard of.
+        """
+        self.flush()
+        self._by_item.clear()
+        self._by_remote.clear()
+        mapping = self._t.mapping
+        mine = mapping.c.binding_id == self.binding_id
+        self._connection.execute(mapping.delete().where(mine, mapping.c.offered == SOFT))
+        offered = func.coalesce(mapping.c.seq, mapping.c.offered)
+        self._connection.execute(
+            mapping.update().where(mine).values(offered=offered, seq=None, seen=None)
+        )
+
     def forget_gone(self, session: int) -> None:
         """Drop what is known of deleted items the peer did not show in this slow *session*."""
         self.flush()

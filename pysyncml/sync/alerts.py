@@ -157,11 +157,13 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     progress.mode = int(SyncType.TWO_WAY if kind is SyncType.SLOW_SYNC else kind)
     progress.slow = kind is SyncType.SLOW_SYNC
     if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
-        # a device without an anchor may have been wiped, and give its ids to other items
-        binding.known.forget_all()
-        # if this session comes to nothing, the next one has to compare: what is deleted here in the
-        # meantime could not be told to a device of which nothing is known
-        record.cursor, record.peer_anchor = 0, None
+        if progress.peer_last:
+            # it is about to throw away what it has; if the session breaks off, it may not have
+            binding.known.doubt_all()
+        else:
+            # a device without an anchor may have been wiped, and give its ids to other items
+            binding.known.forget_all()
+        record.cursor = 0
         parties.work.records.save(record)
     if not refused and (kind.slow or matches):
         return StatusCode.OK

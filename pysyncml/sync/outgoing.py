@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from math import inf
 
-from pysyncml.constants import Role
+from pysyncml.constants import Role, SyncType
 from pysyncml.errors import (
     FeatureNotSupported,
     StateDamaged,
@@ -309,7 +309,8 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
     # a client that was to show what it has, and did not show this
     shows = _sends_all(binding) and binding.they_send
     lost = shows and (known is None or known.seen != binding.number)
-    return Add if pending.remote_id is None or lost else Replace
+    wiped = binding.mode is SyncType.REFRESH_FROM_SERVER
+    return Add if pending.remote_id is None or lost or wiped else Replace
 
 
 def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | None:

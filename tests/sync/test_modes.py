@@ -422,6 +422,7 @@ def test_what_was_deleted_after_a_refresh_broke_off_does_not_stay_on_one_side(mo
     with pytest.raises(TransportError):
         client.sync(server, WIPE_CLIENT, transport=Wire(server, {1: 'lost answer'}))
     server.delete(find(server, 'a'))
+    edit(server, find(server, 'b'), title='changed there')
     for _ in range(2):
         client.sync(server)
-    assert contents(client) == contents(server)
+    assert contents(client) == contents(server) == [('b', 'changed there')]
