@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from pysyncml.errors import (
     ServerBusy,
     TransportError,
 )
-from pysyncml.negotiation import BeginAgain, Negotiation, Post
+from pysyncml.negotiation import BeginAgain, Negotiation, Post, pause
 from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Location, Message
 from pysyncml.protocol.notification import Notification
@@ -190,7 +189,7 @@ def _become_another(adapter: Adapter, peer: Peer) -> None:
 def _wait(adapter: Adapter, session: Session) -> None:
     if session.busy > BUSY_TIMES:
         raise ServerBusy('the server is too busy: try again later')
-    _pause(adapter, BUSY_PAUSE)
+    pause(adapter, BUSY_PAUSE)
 
 
 def _begin(
@@ -264,7 +263,7 @@ def _exchange(
                 raise
             delay = max(delay, getattr(error, 'wait', 0.0))
             log.info('%s; trying again in %g seconds', error, delay)
-            if not _pause(adapter, delay):
+            if not pause(adapter, delay):
                 raise
 
 
@@ -279,17 +278,6 @@ def _repeatable(error: TransportError | RemoteProtocolError, session: Session) -
     if isinstance(error, HTTPStatus):
         return error.code in _LATER and error.wait <= _LONGEST_WAIT
     return error.passing or isinstance(error, _Ragged)
-
-
-def _pause(adapter: Adapter, seconds: float) -> bool:
-    """Wait; return ``False`` at once when our user wants to stop."""
-    end = time.monotonic() + seconds
-    while not adapter.stopping:
-        rest = end - time.monotonic()
-        if rest <= 0:
-            return True
-        time.sleep(min(rest, 0.1))
-    return False
 
 
 class _Ragged(RemoteProtocolError):

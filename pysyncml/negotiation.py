@@ -65,7 +65,7 @@ _MAX_CHALLENGES = 3
 #: Seconds between attempts to be served by a server that is busy: the first and the longest
 #: pause, and for how long to try. Each pause is cut by chance, so that not all come at once.
 BUSY_PAUSE, BUSY_LONGEST, BUSY_LIMIT = 1.0, 20.0, 600.0
-_LOOK = 0.2  # seconds after which we look whether our user wants to stop
+_LOOK = 0.1  # seconds after which we look whether our user wants to stop
 _UNPROVED = 'the server cannot prove who it is'
 
 
@@ -157,13 +157,11 @@ class Negotiation:
             log.info('the server is busy: waiting for it')
         if now - self._waiting > BUSY_LIMIT:
             return False
-        end = now + self._pause * random.uniform(0.5, 1.0)
+        seconds = self._pause * random.uniform(0.5, 1.0)
         self._pause = min(2 * self._pause, BUSY_LONGEST)
-        while (now := time.monotonic()) < end:
-            if self._adapter.stopping:
-                session.suspended = True
-                raise RemoteProtocolError('the server is busy', StatusCode.RETRY_LATER)
-            time.sleep(min(_LOOK, end - now))
+        if not pause(self._adapter, seconds):
+            session.suspended = True
+            raise RemoteProtocolError('the server is busy', StatusCode.RETRY_LATER)
         return True
 
     def _accepted(self, session: Session, status: Status) -> None:
@@ -449,3 +447,14 @@ def _versions_in(status: Status) -> set[str]:
             if isinstance(item.data, bytes)]  # fmt: skip
     words = ','.join(data).replace(' ', ',').split(',')
     return {word.rpartition('/')[2] for word in words} & set(VERSIONS)
+
+
+def pause(adapter: Adapter, seconds: float) -> bool:
+    """Wait; return ``False`` at once when our user wants to stop."""
+    end = time.monotonic() + seconds
+    while not adapter.stopping:
+        rest = end - time.monotonic()
+        if rest <= 0:
+            return True
+        time.sleep(min(rest, _LOOK))
+    return False

@@ -30,6 +30,7 @@ from pysyncml.cli.notes.index import make_models
 from pysyncml.errors import ConnectFailed, HTTPStatus
 from pysyncml.state.database import _begin_sqlite
 from pysyncml.transport import Request, Response
+from tests.e2e.harness import COUNTS
 from tests.properties.processes import Killed, Process, acting, step
 
 CLIENTS = ('a', 'b', 'c')
@@ -37,19 +38,6 @@ SERVER = 's'
 PLACES = (SERVER, *CLIENTS)
 
 START = 1_772_000_000.0  # seconds since 1970, in February 2026
-
-COUNTS = (
-    'hereAdd',
-    'hereMod',
-    'hereDel',
-    'hereErr',
-    'peerAdd',
-    'peerMod',
-    'peerDel',
-    'peerErr',
-    'conflicts',
-    'merged',
-)
 
 _engines: dict[str, Engine] = {}
 _templates: dict[tuple[str, bool], Path] = {}
