@@ -15,7 +15,7 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from pysyncml.errors import UsageError
 from pysyncml.transport.arrival import MOST_HEAD
-from pysyncml.transport.limits import Limits
+from pysyncml.transport.pace import Pace
 from pysyncml.transport.reception import Reception
 from pysyncml.transport.wsgi import WAITED
 
@@ -107,7 +107,7 @@ class Server(wsgi.Server):
         address: tuple[str, int],
         app: Callable[..., Any],
         threads: int,
-        limits: Limits,
+        pace: Pace,
         max_body: int,
     ) -> None:
         super().__init__(
@@ -117,17 +117,17 @@ class Server(wsgi.Server):
             max=threads,
             server_name=address[0],
             request_queue_size=128,
-            timeout=limits.quiet,  # type: ignore[arg-type]
+            timeout=pace.quiet,  # type: ignore[arg-type]
         )
         self.gateway = _Gateway
         self.max_request_body_size = 2 * max_body + (1 << 16)
-        self._limits, self._max_body = limits, max_body
+        self._pace, self._max_body = pace, max_body
         self.reception: Reception | None = None
 
     def prepare(self) -> None:
         """Listen, and take connections in."""
         super().prepare()
-        self.reception = Reception(self, self._limits, self._max_body)
+        self.reception = Reception(self, self._pace, self._max_body)
         self.reception.start()
 
     def stop(self) -> None:

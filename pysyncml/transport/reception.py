@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from pysyncml.transport.arrival import Arrival
-from pysyncml.transport.limits import Limits
+from pysyncml.transport.pace import Pace
 
 __all__ = ['Reception']
 
@@ -64,15 +64,15 @@ class Reception:
     Args:
         server: what works on requests: its ``work_on(conn)`` is called with a connection whose
             ``rfile`` holds a whole one.
-        limits: how long clients may take.
+        pace: how long clients may take.
         most_body: bytes the body of a request may have.
     """
 
-    def __init__(self, server: Any, limits: Limits, most_body: int) -> None:
+    def __init__(self, server: Any, pace: Pace, most_body: int) -> None:
         self.server = server
-        self.limits = limits
+        self.pace = pace
         self.most_body = most_body
-        self.most = limits.most_connections()
+        self.most = pace.most_connections()
         self.most_held = max(_AT_ALL, 4 * most_body)
         self._lines: dict[Any, _Line] = {}
         self._orders: collections.deque[tuple[str, Any]] = collections.deque()
@@ -371,28 +371,28 @@ class Reception:
             if begun and line.arrival is not None:
                 line.arrival.file.close()
                 line.arrival, line.keep = None, False
-                self._say(line, _LATE, now - self.limits.body + self.limits.farewell)
+                self._say(line, _LATE, now - self.pace.body + self.pace.farewell)
                 self._go_on(line)
             else:
                 self._drop(line)
 
     def _until(self, line: _Line) -> float:
         """Return until when *line* may be in its state."""
-        limits = self.limits
-        quiet, whole = line.heard + limits.quiet, limits.body + line.moved / limits.rate
+        pace = self.pace
+        quiet, whole = line.heard + pace.quiet, pace.body + line.moved / pace.rate
         match line.state:
             case _State.WORKING:
                 return float('inf')
             case _State.PARTING:
-                return line.since + limits.farewell
+                return line.since + pace.farewell
             case _State.GREETING:
-                return line.since + limits.head
+                return line.since + pace.head
             case _State.READING if line.arrival is None:
-                return line.since + (limits.quiet if line.served else limits.head)
+                return line.since + (pace.quiet if line.served else pace.head)
             case _State.READING if line.arrival is not None and not line.arrival.begun_body:
-                return min(quiet, line.since + limits.head)
+                return min(quiet, line.since + pace.head)
             case _:
-                return min(quiet, line.since + min(whole, limits.longest))
+                return min(quiet, line.since + min(whole, pace.longest))
 
 
 def _is_large(line: _Line) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pysyncml.transport.adhoc import Server
-    from pysyncml.transport.limits import Limits
+    from pysyncml.transport.pace import Pace
 
 __all__ = ['MAX_BODY', 'AdHocServer', 'application']
 
@@ -228,7 +228,7 @@ class AdHocServer:
         threads: how many requests are answered at once.
         timeout: seconds without a sign of life after which a connection is closed.
         max_body: bytes of a message, as for *app*: more is not taken in.
-        limits: the other limits of what clients may take; their ``quiet`` is *timeout*.
+        pace: the other limits of what clients may take; their ``quiet`` is *timeout*.
 
     Raises:
         UsageError: certificate or key cannot be used.
@@ -245,17 +245,17 @@ class AdHocServer:
         threads: int = 8,
         timeout: float = 60,
         max_body: int = MAX_BODY,
-        limits: Limits | None = None,
+        pace: Pace | None = None,
     ) -> None:
         from pysyncml.transport import adhoc
-        from pysyncml.transport.limits import Limits
+        from pysyncml.transport.pace import Pace
 
         everywhere = '::' if socket.has_dualstack_ipv6() else '0.0.0.0'
         self.host = host or everywhere
         self.port = port
         self.tls = tls_cert is not None
-        limits = replace(limits or Limits(), quiet=timeout)
-        self._server: Server = adhoc.Server((self.host, port), app, threads, limits, max_body)
+        pace = replace(pace or Pace(), quiet=timeout)
+        self._server: Server = adhoc.Server((self.host, port), app, threads, pace, max_body)
         #: SHA-256 of the certificate, as people compare it; ``None`` without TLS.
         self.fingerprint: str | None = None
         if tls_cert is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['Limits']
+__all__ = ['Pace']
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Pace:
     """How long clients may keep a server waiting, and how many at once.
 
     Attributes:
