@@ -38,6 +38,9 @@ from pysyncml.peer import (
 
 _GUID_SIZE = 64  # bytes
 
+#: Seconds after its last synchronisation when a server forgets a client, unless said otherwise.
+FORGET_AFTER = 365 * 86400.0
+
 
 class Session(adict):
     """What a program that serves requests keeps between two of them; it may be kept anywhere.
@@ -329,6 +332,8 @@ class Adapter(Device):
         self.waiting = Waiting()
         #: How many clients a server keeps; a tenth of them may be new within an hour.
         self.max_devices = 1000
+        #: Seconds after its last synchronisation when a server forgets a client; ``None``: never.
+        self.forget_after: float | None = FORGET_AFTER
         self.gate = Gate()
         self._peer = peer
 

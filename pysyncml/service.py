@@ -282,6 +282,7 @@ class _Server:
         Raises:
             RemoteProtocolError: there are too many already, or too many new ones.
         """
+        self._forget_devices()
         most = self.adapter.max_devices
         where: dict[str, Any] = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
         since = self.work.now - _NEW_DEVICES_SECONDS
@@ -358,6 +359,7 @@ class _Server:
             self.former = _former(row)
             self._abandon(peer, row)
         self.adapter.dropSessions(self.work.now - SESSION_AGE)
+        self._forget_devices(peer)
         peer.sessions += 1
         self.work.records.save(peer)
         session = Session(
@@ -379,6 +381,20 @@ class _Server:
             self.adapter.onSession()
         assert peer.id is not None
         return session, SessionRecord(device_id=peer.id, session_id=header.session_id)
+
+    def _forget_devices(self, peer: DeviceRecord | None = None) -> None:
+        """Forget the devices that have not come for long, but for *peer*, which just has.
+
+        One that comes back after all is a new one: everything is compared, nothing is doubled.
+        """
+        if self.adapter.forget_after is None:
+            return
+        before = self.work.now - self.adapter.forget_after
+        where = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
+        for dev_id in self.work.records.drop_devices(
+            before, spare=peer.id if peer else None, **where
+        ):
+            log.info('the device %s has not come for long, and is forgotten', printable(dev_id))
 
     def _superseded(self, row: SessionRecord) -> Answer:
         """Answer a message of a session that another one of the same device has put an end to.

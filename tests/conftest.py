@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import pytest
 
@@ -12,6 +13,12 @@ from pysyncml.protocol import auth
 # they cost in earnest is looked at in tests/protocol/test_auth.py.
 REAL_COST = auth.COST
 auth.COST = auth.Cost(4, 8, 1)
+
+
+# In the background of a script Ctrl-C is ignored, and programs inherit that: those that are started
+# here are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

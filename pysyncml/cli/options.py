@@ -37,7 +37,7 @@ AUTH = ('basic', 'md5', 'md5-only')
 # remembered whenever they are said; those of one server only as long as it is the same server
 _SHARED = (
     *('devid', 'name', 'policy', 'listen', 'tls', 'tlsCert', 'tlsKey', 'auth'),
-    *('maxDevices', 'trustedProxy'),
+    *('maxDevices', 'forgetAfter', 'trustedProxy'),
 )
 _CLIENT = (
     *('remote', 'remoteUri', 'username', 'passwordFile', 'httpLogin', 'caFile', 'insecure'),
@@ -148,6 +148,12 @@ def _proxy(text: str) -> str:
 def _most(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
         raise argparse.ArgumentTypeError(f'"{text}" is no number of devices')
+    return int(text)
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of days')
     return int(text)
 
 
@@ -363,6 +369,10 @@ def _server(add: Callable[..., Any], engine: Any) -> None:
     add('--max-devices', dest='maxDevices', metavar='N', type=_most, default=1000, help=(
         'how many devices the server keeps; a tenth of them may be new within an hour'
         ' (remembered; default 1000)'
+    ))  # fmt: skip
+    add('--forget-after', dest='forgetAfter', metavar='DAYS', type=_days, default=365, help=(
+        'forget devices that have not synchronised for so many days; one that comes back is'
+        ' compared with all there is (remembered; 0 keeps them for ever; default 365)'
     ))  # fmt: skip
     add('--trusted-proxy', dest='trustedProxy', metavar='ADDRESS', type=_proxy, help=(
         'believe the proxy at this address whom it forwards (remembered; "" takes it back)'

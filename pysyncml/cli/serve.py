@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger('pysyncml.cli')
 
 _SHORT = 16  # characters of a device id that tell devices apart in a line for people
+_DAY = 86400.0  # seconds
 
 
 def run(engine: CommandLineSyncEngine) -> int:
@@ -138,6 +139,7 @@ def _application(engine: CommandLineSyncEngine, failure: _Failure | None = None)
     adapter.auth = engine.options.auth
     adapter.mayDelete = lambda count, total: engine.options.allowDeletions
     adapter.max_devices = engine.options.maxDevices
+    adapter.forget_after = engine.options.forgetAfter * _DAY or None
 
     def handler(request: Request) -> Response:
         answer = adict()

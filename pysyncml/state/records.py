@@ -137,8 +137,7 @@ class Records:
         With *since* only those that were met after that (seconds since 1970).
         """
         table = self._tables.device
-        asked = [table.c[name].is_(None) if value is None else table.c[name] == value
-                 for name, value in where.items()]  # fmt: skip
+        asked = _asked(table, where)
         if since is not None:
             asked.append(table.c.created > since)
         query = select(func.count()).select_from(table).where(*asked)
@@ -175,6 +174,22 @@ class Records:
             old |= table.c.updated <= last
         self._connection.execute(table.delete().where(old))
 
+    def drop_devices(self, before: float, *, spare: int | None, **where: Any) -> list[str]:
+        """Delete the devices that have not synchronised since *before*; return their ids.
+
+        *spare* is the number of a device that is kept in any case; of the others those are
+        meant whose columns equal *where*.
+        """
+        table = self._tables.device
+        last = func.coalesce(table.c.last_sync, table.c.created, 0.0)
+        asked = [*_asked(table, where), last < before]
+        if spare is not None:
+            asked.append(table.c.id != spare)
+        found = self._connection.execute(select(table.c.id, table.c.dev_id).where(*asked)).all()
+        if found:
+            self._delete(table, table.c.id.in_([row.id for row in found]))
+        return [str(row.dev_id) for row in found]
+
     def _delete(self, table: Table, where: ColumnElement[bool]) -> None:
         # an application's database may not cascade by itself: SQLite does only where told to
         for other in self._tables.metadata.tables.values():
@@ -187,6 +202,13 @@ class Records:
     def _table(self, kind: type[Record]) -> Table:
         table: Table = getattr(self._tables, kind.TABLE)
         return table
+
+
+def _asked(table: Table, where: dict[str, Any]) -> list[ColumnElement[bool]]:
+    return [
+        table.c[name].is_(None) if value is None else table.c[name] == value
+        for name, value in where.items()
+    ]
 
 
 # Making a statement costs more than running it, and a session runs the same few over and over.

@@ -173,6 +173,8 @@ def _change(binding: Binding, status: Status, sent: Sent) -> None:
     if binding.role is Role.CLIENT or sent.command == 'Replace':
         number = binding.number
         binding.known.note(sent.item, seq=sent.seq, seen=number, digest=sent.digest)
+        if binding.role is Role.CLIENT and code == StatusCode.ITEM_ADDED:
+            _part_from_twin(binding, sent.item)
     elif binding.known.of_item(sent.item) is not None:
         binding.known.note(sent.item, digest=sent.digest)
     if binding.role is Role.CLIENT and code in _RESOLVED:
@@ -186,6 +188,17 @@ def _change(binding: Binding, status: Status, sent: Sent) -> None:
         binding.stats.peerAdd += 1
     else:
         binding.stats.peerMod += 1
+
+
+def _part_from_twin(binding: Binding, item_id: str) -> None:
+    """Take notice that the server has made a new item of one that it had sent us once.
+
+    It has forgotten which was which. What it sends under the old id is another item now: taken
+    for this one, it would put its content in the place of ours.
+    """
+    known = binding.known.of_item(item_id)
+    if known is not None and known.remote_id is not None and not known.unconfirmed:
+        binding.known.note(item_id, remote_id=None)
 
 
 def _part(binding: Binding, status: Status, sent: Sent) -> None:

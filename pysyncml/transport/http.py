@@ -22,7 +22,7 @@ from requests.auth import HTTPDigestAuth
 from requests.utils import select_proxy
 
 from pysyncml.errors import TransportError, UsageError
-from pysyncml.transport import Request, Response, explain, fingerprints
+from pysyncml.transport import Request, Response, coding, explain, fingerprints
 from pysyncml.transport.deadline import Deadline, WatchedAdapter, in_blocks
 
 __all__ = ['MAX_ANSWER', 'STALL', 'TOTAL', 'HTTPTransport']
@@ -105,6 +105,7 @@ class HTTPTransport:
         self._credentials = None if username is None else (username, password or '')
         self._digest: HTTPDigestAuth | None = None
         self._first: SplitResult | None = None
+        self._packs = False  # whether the server takes messages that are packed
         self._session = requests.Session()
         self._deadline = Deadline(timeout[1])
         self._deadline.watch(self._session)
@@ -146,7 +147,7 @@ class HTTPTransport:
         for _ in range(_MAX_REDIRECTS + 1):
             try:
                 with closing(self._post(url, request)) as answer:
-                    if self._wants_digest(answer):
+                    if self._wants_digest(answer) or self._wants_plain(answer):
                         continue
                     if answer.status_code not in _REDIRECTS:
                         return self._accept(answer, url)
@@ -215,23 +216,34 @@ class HTTPTransport:
         self._digest = HTTPDigestAuth(*self._credentials)
         return True
 
+    def _wants_plain(self, answer: requests.Response) -> bool:
+        """Whether the message is to be sent again as it is, since the server cannot unpack it."""
+        packed = 'Content-Encoding' in answer.request.headers
+        if not packed or answer.status_code not in {400, 415}:
+            return False
+        self._packs = False
+        return True
+
     def _post(self, url: str, request: Request) -> requests.Response:
         headers = {'accept': request.content_type or '*/*', 'cache-control': 'no-store'}
+        body, here = request.body, coding.is_loopback(urlsplit(url).hostname)
+        headers['accept-encoding'] = 'identity' if here else coding.GZIP
+        packed = coding.pack(body) if self._packs and not here else None
+        if packed is not None:
+            body, headers['content-encoding'] = packed, coding.GZIP
         with warnings.catch_warnings():
             if self.verify is False:  # somebody said so: no need to be told at each message
                 warnings.simplefilter('ignore', urllib3.exceptions.InsecureRequestWarning)
             answer = self._session.post(
                 url,
-                data=in_blocks(request.body),
+                data=in_blocks(body),
                 headers={**headers, **request.headers},
                 timeout=self.timeout,
                 verify=self.verify,
                 allow_redirects=False,
                 stream=True,
             )
-        log.debug(
-            'POST %s: %d bytes, %d', explain.place(url), len(request.body), answer.status_code
-        )
+        log.debug('POST %s: %d bytes, %d', explain.place(url), len(body), answer.status_code)
         return answer
 
     def _redirected(self, answer: requests.Response, url: str) -> str:
@@ -255,6 +267,7 @@ class HTTPTransport:
             note = self._note(answer) if media_type == 'text/plain' else ''
             again = answer.headers.get('Retry-After', '')
             raise explain.bad_status(url, answer.status_code, note, again)
+        self._packs = coding.takes_gzip(answer.headers.get('Accept-Encoding', ''))
         body = self._read(answer, url)
         if self._deadline.passed:
             raise explain.too_slow(url, self.total)

@@ -26,7 +26,7 @@ from pysyncml.errors import (
     TransportError,
     refusal_of_system,
 )
-from pysyncml.transport import Handler, Request, Response, fingerprints
+from pysyncml.transport import Handler, Request, Response, coding, fingerprints
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -98,6 +98,8 @@ def application(
             response = _respond(environ, method, answer, max_body, trusted_proxies)
         except _Refused as refusal:
             response = refusal.response
+        if response.status == HTTPStatus.OK and method == 'POST':
+            response = _packed(response, environ.get('HTTP_ACCEPT_ENCODING', ''))
         start_response(_status_line(response.status), list(_headers(response)))
         return () if method == 'HEAD' else _blocks(response.body)
 
@@ -181,7 +183,34 @@ def _body(environ: Environ, max_body: int) -> bytes:
         raise _Refused(413, f'The message is larger than {max_body} bytes.')
     if not body:
         raise _Refused(400, 'The message is empty.')
-    return bytes(body)
+    return _unpacked(bytes(body), environ.get('HTTP_CONTENT_ENCODING', ''), max_body)
+
+
+def _unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
+    """Return the message that a client has made smaller for its way (RFC 9110 §8.4)."""
+    encoding = encoding.strip().lower()
+    if encoding in {'', 'identity'}:
+        return body
+    if encoding not in {coding.GZIP, f'x-{coding.GZIP}'}:
+        raise _Refused(415, 'The Content-Encoding is not known here.', accept_encoding=coding.GZIP)
+    try:
+        plain = coding.unpack(body, max_body)
+    except coding.Unpackable as exc:
+        raise _Refused(400, str(exc)) from exc
+    if len(plain) > max_body:
+        raise _Refused(413, f'The message is larger than {max_body} bytes.')
+    if not plain:
+        raise _Refused(400, 'The message is empty.')
+    return plain
+
+
+def _packed(response: Response, accept: str) -> Response:
+    """Return *response* smaller where the client takes it so, with what we take ourselves."""
+    headers = {**response.headers, 'accept-encoding': coding.GZIP}
+    packed = coding.pack(response.body) if coding.takes_gzip(accept) else None
+    if packed is None:
+        return replace(response, headers=headers)
+    return replace(response, body=packed, headers={**headers, 'content-encoding': coding.GZIP})
 
 
 def _url(environ: Environ) -> str:
