@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-tools
+BENCH := $(VENV)/.installed-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check docs campaign interop clean
+.PHONY: help demo test check docs campaign interop bench clean
 
 help:
 	@echo 'make demo       two folders of notes, kept in step before your eyes'
@@ -17,6 +18,7 @@ help:
 	@echo 'make docs       the documentation, into docs/_build/html'
 	@echo 'make campaign   the long tests and measurements'
 	@echo 'make interop    tests with SyncEvolution, which is installed if it is missing (Debian)'
+	@echo 'make bench      what synchronising costs, beside what other programs take (ARGS=...)'
 	@echo 'make clean      removes what the others made'
 
 demo: $(BASE)
@@ -42,6 +44,10 @@ interop: $(TOOLS)
 	$(BIN)/python -m pytest -q -n auto -m interop tests/interop || \
 	  $(BIN)/python -m pytest -q -m interop --last-failed --last-failed-no-failures none tests/interop
 
+bench: $(BENCH)
+	$(BIN)/python -m bench --json bench/results.json $(ARGS)
+	$(BIN)/python -m pytest -q bench/functions
+
 clean:
 	rm -rf $(VENV) build dist docs/_build tests/interop/curlfix.so *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -55,6 +61,10 @@ $(BASE): pyproject.toml setup.py | $(VENV)/.made
 $(TOOLS): $(BASE)
 	@echo 'Installing the tools for tests and documentation into $(VENV) ...'
 	@$(PIP) install -e '.[test,docs]'
+	@touch $@
+
+$(BENCH): $(TOOLS)
+	@$(PIP) install -e '.[test,bench]'
 	@touch $@
 
 $(VENV)/.made:

@@ -1,0 +1,1 @@
+"""Functions whose time tells, measured by pytest-benchmark."""
