@@ -62,7 +62,7 @@ def test_writing_a_message(benchmark, encoding):
 def test_reading_a_message(benchmark, encoding):
     message = a_message()
     kind, body = encode(message, encoding)
-    assert benchmark(decode, kind, body) == message
+    assert len(benchmark(decode, kind, body).commands[0].commands) == ITEMS
 
 
 def test_writing_a_note(benchmark):
