@@ -73,8 +73,8 @@ def show(waited: list[list[float]]) -> str:
     return 'first / middle / last of each round: ' + ', '.join(lines)
 
 
-def test_eight_clients_at_once(world):
-    crowd(world, clients=8, own=4, shared=2)
+def test_six_clients_at_once(world):
+    crowd(world, clients=6, own=3, shared=2)
 
 
 @pytest.mark.campaign
