@@ -158,8 +158,10 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     progress.slow = kind is SyncType.SLOW_SYNC
     if not progress.peer_last or kind is SyncType.REFRESH_FROM_SERVER:
         if progress.peer_last:
-            # it is about to throw away what it has; if the session breaks off, it may not have
+            # it is about to throw away what it has; if the session breaks off, it may not have, and
+            # the next one has to compare what it shows
             binding.known.doubt_all()
+            record.peer_anchor = None
         else:
             # a device without an anchor may have been wiped, and give its ids to other items
             binding.known.forget_all()

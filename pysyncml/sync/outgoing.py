@@ -378,6 +378,16 @@ def _too_large(binding: Binding, said: Said, limit: int) -> None:
     binding.problem(f'{name} was not sent: the other side takes {limit:,} bytes at most')
 
 
+def _replaces(binding: Binding, item_id: str) -> bool:
+    """Whether a client that throws away what it has may yet have an earlier version of an item.
+
+    Until it says what has become of ours, it goes by what it had.
+    """
+    known = binding.known.of_item(item_id)
+    wiped = binding.mode is SyncType.REFRESH_FROM_SERVER
+    return wiped and known is not None and known.remote_id is not None
+
+
 def _note_offer(binding: Binding, said: Said, *, new: bool, ahead: bool) -> None:
     """Remember that the item was offered as new, in case the answer is lost.
 
@@ -395,7 +405,7 @@ def _note_offer(binding: Binding, said: Said, *, new: bool, ahead: bool) -> None
     if binding.role is Role.CLIENT:
         if new:
             binding.known.note(sent.item, offered=sent.seq)
-    else:
+    elif not _replaces(binding, sent.item):
         # if the client shows it at all, before its pair or after, this is what it has
         binding.known.note(
             sent.item,

@@ -176,7 +176,7 @@ def _change(binding: Binding, status: Status, sent: Sent) -> None:
         if binding.role is Role.CLIENT and code == StatusCode.ITEM_ADDED:
             _part_from_twin(binding, sent.item)
     elif binding.known.of_item(sent.item) is not None:
-        binding.known.note(sent.item, digest=sent.digest)
+        binding.known.note(sent.item, offered=sent.seq, digest=sent.digest)
     if binding.role is Role.CLIENT and code in _RESOLVED:
         binding.stats.merged += 1
         if code != StatusCode.CONFLICT_RESOLVED_MERGE:
