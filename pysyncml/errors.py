@@ -396,7 +396,8 @@ def is_of_database(error: BaseException) -> bool:
     It may have taken the whole transaction back by then, so that nothing more may be done in it.
     """
     kind = type(error)
-    return kind.__module__.startswith('sqlalchemy') and kind.__name__ in _OF_DATABASE
+    ours = kind.__module__.startswith(('sqlalchemy', 'sqlite3'))
+    return ours and kind.__name__ in _OF_DATABASE
 
 
 _OF_DATABASE = {'OperationalError', 'DatabaseError', 'TimeoutError', 'InternalError'}

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from pysyncml.constants import ItemState
 from pysyncml.context import Context
-from pysyncml.errors import InvalidContext, StateDamaged
+from pysyncml.errors import InvalidContext, StateDamaged, is_of_database, refusal_of_system
 from pysyncml.state import damage, database
 from pysyncml.state.records import BindingRecord, DeviceRecord, StoreRecord
 from tests.sync.support import BookmarkAgent, contents, device
@@ -439,3 +439,11 @@ def test_a_writer_waits_for_another(url):
     for thread in threads:
         thread.join()
     assert Context(storage=url).options.get('n') == 40
+
+
+def test_what_the_driver_itself_refuses_is_told_like_what_it_refuses_by_way_of_sqlalchemy():
+    full = sqlite3.OperationalError('database or disk is full')
+    assert is_of_database(full)
+    said = 'the state database cannot be used: database or disk is full'
+    assert refusal_of_system(full) == said
+    assert not is_of_database(ValueError('database or disk is full'))
