@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode
+from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode, SyncType
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.limits import TooLong
 from pysyncml.protocol.messages import (
@@ -279,7 +279,9 @@ def conclude(parties: Parties) -> None:
         record.our_anchor, record.peer_anchor = progress.our_next, progress.peer_next
         record.last_sync = parties.work.now
         record.suspended = None
-        if progress.slow or binding.mode.slow:
+        # a client that could not take everything has thrown nothing away: it is told the next time
+        kept_all = binding.mode is SyncType.REFRESH_FROM_SERVER and binding.stats.peerErr
+        if (progress.slow or binding.mode.slow) and not kept_all:
             binding.known.forget_gone(binding.number)
         first = binding.known.first_pending(record.cursor)
         record.cursor = binding.log.last_seq if first is None else first - 1

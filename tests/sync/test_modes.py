@@ -426,3 +426,38 @@ def test_what_was_deleted_after_a_refresh_broke_off_does_not_stay_on_one_side(mo
     for _ in range(2):
         client.sync(server)
     assert contents(client) == contents(server) == [('b', 'changed there')]
+
+
+def test_what_a_client_could_not_throw_away_in_a_refresh_it_is_told_to_delete(caplog):
+    """It keeps all of it when there is something that it could not take, and nobody else knows."""
+    caplog.set_level(logging.CRITICAL)
+    server, client = in_step('a', 'b', 'c')
+    server.delete(find(server, 'a'))
+    edit(server, find(server, 'b'), title='changed there')
+
+    def fail(*_):
+        raise OSError(16, 'Device or resource busy')
+
+    client.agent.replaceItem = fail
+    assert client.sync(server, WIPE_CLIENT)['items'].hereErr == 1
+    assert urls(client) == ['a', 'b', 'c']
+    del client.agent.replaceItem
+    client.sync(server)
+    assert contents(client) == contents(server) == [('b', 'changed there'), ('c', 'title of c')]
+    stats = client.sync(server)['items']
+    assert (stats.here, stats.peer, stats.errors) == (0, 0, 0)
+
+
+def test_a_refresh_that_broke_off_is_followed_by_a_comparison(monkeypatch):
+    """What the client has added or changed before is kept, and goes to the server."""
+    monkeypatch.setattr('pysyncml.conversation.RETRIES', ())
+    server, client = in_step('a', 'b', 'c')
+    edit(client, find(client, 'a'), title='changed here')
+    edit(server, find(server, 'b'), title='changed there')
+    with pytest.raises(TransportError):
+        client.sync(server, WIPE_CLIENT, transport=Wire(server, {2: 'lost answer'}))
+    for _ in range(2):
+        client.sync(server)
+    assert contents(client) == contents(server)
+    wanted = {('a', 'changed here'), ('b', 'changed there'), ('c', 'title of c')}
+    assert wanted <= set(contents(server))
