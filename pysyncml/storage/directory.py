@@ -42,12 +42,14 @@ __all__ = ['DirectoryStorage', 'is_racy', 'stamp']
 
 _CHUNK = 1 << 20
 _FOLDERS = 'staged', 'aside'
+_WINDOWS = os.name == 'nt'
 
 # within the class, ``list`` is a method
 Outcomes = list[Outcome]
 Keys = list[str]
 Listing = list[tuple[str, float, int]]
 Chunks = list[bytes]
+Listed = list[tuple[str, bytes | None]]
 
 
 class DirectoryStorage(Storage[os.stat_result]):
@@ -102,8 +104,8 @@ class DirectoryStorage(Storage[os.stat_result]):
         self,
         skip: Callable[[str, bool], bool],
         unreadable: Keys | None = None,
-    ) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield key and stat of all regular files, folder by folder.
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield key and stamp of all regular files, in the order of their keys.
 
         Args:
             skip: told a key and whether it is a folder; if it says True, that is left out.
@@ -119,41 +121,55 @@ class DirectoryStorage(Storage[os.stat_result]):
             StorageError: a folder cannot be read, or a file not be looked at.
         """
         self.symlinks = []
-        folders = [('', self.root)]
-        while folders:
-            prefix, path = folders.pop()
+        coming: Listed = [('', None)]  # the next one last
+        while coming:
+            key, seen = coming.pop()
+            if seen is not None:
+                yield key, seen
+                continue
+            folder = key[:-1]
             try:
-                with os.scandir(path) as found:
-                    entries = sorted(found, key=_name)
+                found = self._look_into(folder, skip, unreadable)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if not prefix:
+                if not folder:
                     raise WrongDirectory(f'the directory {self.root} is not there') from error
                 continue  # removed since its folder was read
+            except InvalidName:
+                self.symlinks.append(folder)  # another one is there since
+                continue
             except OSError as error:
                 if unreadable is None:
-                    what = f'the folder {path} cannot be read: {error.strerror}'
+                    what = f'the folder {self.files.path(folder)} cannot be read: {error.strerror}'
                     raise StorageError(what) from error
-                if not prefix:
+                if not folder:
                     raise
-                unreadable.append(prefix.rstrip('/'))
+                unreadable.append(folder)
                 continue
-            below = []
+            coming += found
+
+    def _look_into(
+        self, folder: str, skip: Callable[[str, bool], bool], unreadable: Keys | None
+    ) -> Listed:
+        """Return what is in a folder, the last one first: files with stamps, and folders.
+
+        The key of a folder ends with ``/``, which puts it where the keys of its files belong.
+        """
+        prefix = f'{folder}/' if folder else ''
+        found: Listed = []
+        with self.files.listed(folder) as entries:
             for entry in entries:
                 key = prefix + entry.name
                 if key == self.state_dir:
                     continue
                 try:
-                    if entry.is_symlink():
+                    if entry.is_file(follow_symlinks=False):
+                        if not skip(key, False):
+                            found.append((key, stamp(_stat(entry))))
+                    elif entry.is_symlink():
                         if not skip(key, False):
                             self.symlinks.append(key)
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        if not skip(key, True):
-                            below.append((f'{key}/', entry.path))
-                        continue
-                    if not entry.is_file(follow_symlinks=False) or skip(key, False):
-                        continue
-                    stat = _stat(entry)
+                    elif entry.is_dir(follow_symlinks=False) and not skip(key, True):
+                        found.append((f'{key}/', None))
                 except FileNotFoundError:
                     continue  # removed since its folder was read
                 except OSError as error:
@@ -161,9 +177,8 @@ class DirectoryStorage(Storage[os.stat_result]):
                         what = f'"{key}" cannot be looked at: {error.strerror}'
                         raise StorageError(what) from error
                     unreadable.append(key)
-                    continue
-                yield key, stat
-            folders.extend(reversed(below))
+        found.sort(reverse=True)
+        return found
 
     def fs_now(self) -> int:
         """Return the time by the file system's own clock, in ns since 1970."""
@@ -408,12 +423,8 @@ class DirectoryStorage(Storage[os.stat_result]):
         """Do nothing: nothing is kept open."""
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
-
-
 def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    if os.name == 'nt':
+    if _WINDOWS:
         return os.lstat(entry.path)  # what the folder says there has no inode
     return entry.stat(follow_symlinks=False)
 

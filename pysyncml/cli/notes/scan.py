@@ -53,15 +53,12 @@ class Scan:
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
-        ignore = self.ignore
-        known = self.index.stamps()
-        suspects = self._walk(known, ignore)
+        suspects, missing = self._walk()
         for path in self.closed:
             self.agent.leave(f'"{path}" cannot be read; it is left as it is')
-        missing = [path for path in known if not self._is_hidden(path, ignore)]
+        missing = [path for path in missing if not self._is_hidden(path)]
         self._look_at(suspects)
-        entries = self.index.at([*missing, *(path for path in suspects if path not in known)])
-        entries += self.index.at(suspects)
+        entries = self.index.at(missing) + self.index.at(suspects)
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
@@ -136,7 +133,7 @@ class Scan:
         if self.engine.isServer:
             return True
         fold, wanted = self.agent.fold, self.agent.fold(row.name)
-        paths = self.index.stamps()
+        paths = self.index.paths()
         alike = [path for path in paths if path != row.name and fold(path) == wanted]
         if any(other.name == other.path for other in self.index.at(alike) if other.id != row.id):
             return True  # this disk takes the two names for one
@@ -147,46 +144,52 @@ class Scan:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _walk(self, known: dict[str, bytes], ignore: Any) -> dict[str, os.stat_result]:
-        """Take all that is unchanged out of *known*; return what has to be looked at."""
-        suspects: dict[str, os.stat_result] = {}
-        unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
-        pop = known.pop
-        for path, stat in self.storage.walk(ignore.skip, self.closed):
+    def _walk(self) -> tuple[list[str], list[str]]:
+        """Return the paths of files that have to be looked at, and those of notes without a file.
+
+        Files and rows of the index come in one order, so that few have to wait for each other.
+        """
+        comparison = _Stamps()
+        rows = self.index.stamps()
+        for path, now in self.storage.walk(self.ignore.skip, self.closed):
             self.seen += 1
-            before = pop(path, None)
-            if (before is None or before != stamp(stat)) and path not in unfinished:
-                suspects[path] = stat
-        for path in unfinished:
-            known.pop(path, None)
+            row = next(rows, None)
+            if row is None or row[0] != path:
+                comparison.file(path, now)
+                if row is not None:
+                    comparison.row(*row)
+            elif row[1] != now:
+                comparison.differing.append(path)
+        for row in rows:
+            comparison.row(*row)
         if self.storage.symlinks and not self.engine.context.options.get('symlinks.told'):
             self.agent.trouble(
                 f'symbolic links are not synchronised: {", ".join(self.storage.symlinks[:5])}'
                 + (' and others' if len(self.storage.symlinks) > 5 else '')
             )
             self.desk.work.set_option('symlinks.told', True)
-        return suspects
+        unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
+        suspects = sorted({*comparison.differing, *comparison.files} - unfinished)
+        return suspects, [path for path in comparison.rows if path not in unfinished]
 
-    def _is_hidden(self, path: str, ignore: Any) -> bool:
+    def _is_hidden(self, path: str) -> bool:
         """Whether a note is out of sight rather than gone: it is left as it is."""
         links = {*self.storage.symlinks, *self.closed}
         parent = path
         while parent:
-            if parent in links or ignore.skip(parent, parent != path):
+            if parent in links or self.ignore.skip(parent, parent != path):
                 return True
             parent = posixpath.dirname(parent)
         return False
 
-    def _look_at(self, suspects: dict[str, os.stat_result]) -> None:
+    def _look_at(self, suspects: list[str]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time."""
-        for path in list(suspects):
+        for path in suspects:
             try:
                 self.looks[path] = self.storage.hash(path)
             except pysyncml.InvalidItem:
-                del suspects[path]  # gone meanwhile
-                self.unreadable.add(path)
+                self.unreadable.add(path)  # gone meanwhile
             except (pysyncml.SyncmlError, OSError) as error:
-                del suspects[path]
                 self.unreadable.add(path)
                 reason = str(error)
                 if isinstance(error, OSError):
@@ -322,3 +325,29 @@ class Scan:
     def _register(self) -> None:
         self.store.registerChanges(self.changes)
         log.debug('%d changes', len(self.changes))
+
+
+class _Stamps:
+    """Files and rows of the index that have not met: the rest of two lists of path and stamp.
+
+    Whatever order they come in, each waits until the other one of its path has come.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.rows: dict[str, bytes | None] = {}
+        self.differing: list[str] = []
+
+    def file(self, path: str, now: bytes) -> None:
+        """Take in a file."""
+        if path not in self.rows:
+            self.files[path] = now
+        elif self.rows.pop(path) != now:
+            self.differing.append(path)
+
+    def row(self, path: str, before: bytes | None) -> None:
+        """Take in a row."""
+        if path not in self.files:
+            self.rows[path] = before
+        elif self.files.pop(path) != before:
+            self.differing.append(path)
