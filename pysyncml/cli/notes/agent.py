@@ -218,6 +218,21 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Find out what changed in the directory, and register it with *store*."""
         Scan(self, store).run()
 
+    def is_at_rest(self, store: Any) -> bool:
+        """Whether a client's session may begin before a scan.
+
+        That is so when both sides have synchronised before, nothing was left undone, and the
+        directory is the one it was. (A first scan may take long.)
+        """
+        work, peer = self.desk.work, store.peer
+        binding = peer.binding if peer is not None else None
+        if binding is None or binding.sourceAnchor is None or binding.record.suspended:
+            return False
+        here = self.storage.read_identity()
+        if here is None or here != work.options().get('directory'):
+            return False
+        return not work.journal_lines(self.desk.name)
+
     # --- reading ------------------------------------------------------------------------------
 
     def _row(self, item_id: str) -> NoteRow:
