@@ -69,11 +69,12 @@ class Note(pysyncml.NoteItem):
 class Desk:
     """What is done to notes in one unit of work: rows, and files that follow after the commit."""
 
+    name = 'notes'
+
     def __init__(self, agent: NotesAgent, work: Any) -> None:
         self.agent = agent
         self.work = work
         self.storage = agent.storage
-        self.name = 'notes'
         self.index = NoteIndex(agent.engine.model, work.connection)
         self.batch = self.storage.batch()
         self.bodies: dict[str, bytes] = {}  # staged and not published yet
@@ -221,17 +222,18 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def is_at_rest(self, store: Any) -> bool:
         """Whether a client's session may begin before a scan.
 
-        That is so when both sides have synchronised before, nothing was left undone, and the
-        directory is the one it was. (A first scan may take long.)
+        That is so when both sides have synchronised before, nothing was left undone, all notes lie
+        where they should, and the directory is the one it was. (A first scan may take long.)
         """
-        work, peer = self.desk.work, store.peer
+        work, peer = self.engine.context.currentWork, store.peer
         binding = peer.binding if peer is not None else None
         if binding is None or binding.sourceAnchor is None or binding.record.suspended:
             return False
         here = self.storage.read_identity()
         if here is None or here != work.options().get('directory'):
             return False
-        return not work.journal_lines(self.desk.name)
+        index = NoteIndex(self.engine.model, work.connection)
+        return not work.journal_lines(Desk.name) and not index.misplaced()
 
     # --- reading ------------------------------------------------------------------------------
 
