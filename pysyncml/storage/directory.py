@@ -6,9 +6,11 @@ the ``identity`` of the directory. How files get to their place is told in ``pub
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import hashlib
+import operator
 import os
 import stat as kinds
 import threading
@@ -42,14 +44,24 @@ __all__ = ['DirectoryStorage', 'is_racy', 'stamp']
 
 _CHUNK = 1 << 20
 _FOLDERS = 'staged', 'aside'
-_WINDOWS = os.name == 'nt'
+
+
+def _lstat(entry: os.DirEntry[str]) -> os.stat_result:
+    return os.lstat(entry.path)
+
+
+# what a folder says there on Windows has no inode
+_stat: Callable[[os.DirEntry[str]], os.stat_result] = (
+    _lstat if os.name == 'nt' else operator.methodcaller('stat', follow_symlinks=False)
+)
 
 # within the class, ``list`` is a method
 Outcomes = list[Outcome]
 Keys = list[str]
 Listing = list[tuple[str, float, int]]
 Chunks = list[bytes]
-Listed = list[tuple[str, bytes | None]]
+Run = list[tuple[str, bytes]]
+Listed = list[Run | str]
 
 
 class DirectoryStorage(Storage[os.stat_result]):
@@ -120,23 +132,34 @@ class DirectoryStorage(Storage[os.stat_result]):
             OSError: the directory itself cannot be read.
             StorageError: a folder cannot be read, or a file not be looked at.
         """
+        for run in self.runs(skip, unreadable):
+            yield from run
+
+    def runs(
+        self,
+        skip: Callable[[str, bool], bool],
+        unreadable: Keys | None = None,
+    ) -> Iterator[Run]:
+        """Yield the same many at a time: the files of a folder, as far as no folder comes between.
+
+        See :meth:`walk`.
+        """
         self.symlinks = []
-        coming: Listed = [('', None)]  # the next one last
+        coming: Listed = ['']  # folders and runs, the next one last
         while coming:
-            key, seen = coming.pop()
-            if seen is not None:
-                yield key, seen
+            key = coming.pop()
+            if not isinstance(key, str):
+                yield key
                 continue
             folder = key[:-1]
             try:
-                found = self._look_into(folder, skip, unreadable)
+                coming += self._look_into(folder, skip, unreadable)
             except (FileNotFoundError, NotADirectoryError) as error:
                 if not folder:
                     raise WrongDirectory(f'the directory {self.root} is not there') from error
                 continue  # removed since its folder was read
             except InvalidName:
                 self.symlinks.append(folder)  # another one is there since
-                continue
             except OSError as error:
                 if unreadable is None:
                     what = f'the folder {self.files.path(folder)} cannot be read: {error.strerror}'
@@ -144,18 +167,17 @@ class DirectoryStorage(Storage[os.stat_result]):
                 if not folder:
                     raise
                 unreadable.append(folder)
-                continue
-            coming += found
 
     def _look_into(
         self, folder: str, skip: Callable[[str, bool], bool], unreadable: Keys | None
     ) -> Listed:
-        """Return what is in a folder, the last one first: files with stamps, and folders.
+        """Return the runs and the folders in a folder, the last one first.
 
         The key of a folder ends with ``/``, which puts it where the keys of its files belong.
         """
         prefix = f'{folder}/' if folder else ''
-        found: Listed = []
+        files: Run = []
+        folders: Keys = []
         with self.files.listed(folder) as entries:
             for entry in entries:
                 key = prefix + entry.name
@@ -164,12 +186,12 @@ class DirectoryStorage(Storage[os.stat_result]):
                 try:
                     if entry.is_file(follow_symlinks=False):
                         if not skip(key, False):
-                            found.append((key, stamp(_stat(entry))))
+                            files.append((key, stamp(_stat(entry))))
                     elif entry.is_symlink():
                         if not skip(key, False):
                             self.symlinks.append(key)
                     elif entry.is_dir(follow_symlinks=False) and not skip(key, True):
-                        found.append((f'{key}/', None))
+                        folders.append(f'{key}/')
                 except FileNotFoundError:
                     continue  # removed since its folder was read
                 except OSError as error:
@@ -177,8 +199,14 @@ class DirectoryStorage(Storage[os.stat_result]):
                         what = f'"{key}" cannot be looked at: {error.strerror}'
                         raise StorageError(what) from error
                     unreadable.append(key)
-        found.sort(reverse=True)
-        return found
+        found: Listed = []
+        for key in sorted(folders, reverse=True):
+            after = bisect.bisect(files, (key,))
+            if after < len(files):
+                found.append(files[after:])
+                del files[after:]
+            found.append(key)
+        return [*found, files] if files else found
 
     def fs_now(self) -> int:
         """Return the time by the file system's own clock, in ns since 1970."""
@@ -421,12 +449,6 @@ class DirectoryStorage(Storage[os.stat_result]):
 
     def close(self) -> None:
         """Do nothing: nothing is kept open."""
-
-
-def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    if _WINDOWS:
-        return os.lstat(entry.path)  # what the folder says there has no inode
-    return entry.stat(follow_symlinks=False)
 
 
 @contextlib.contextmanager

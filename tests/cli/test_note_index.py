@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from itertools import islice
 
 import pytest
 import sqlalchemy
 from sqlalchemy import event
 
 from pysyncml.cli import makeModel
-from pysyncml.cli.notes.index import NoteIndex, NoteRow, make_indexes, make_models
+from pysyncml.cli.notes.index import NoteIndex, NoteRow, decode, make_indexes, make_models
+from pysyncml.cli.notes.index import _encode as encode
 from pysyncml.cli.notes.scan import _Stamps
 
 
@@ -35,6 +37,14 @@ def index(model, connection):
     return NoteIndex(model, connection)
 
 
+def stamps(index):
+    """Return path and stamp of all rows, as a scan reads them."""
+    fetch, found = index.stamps(), []
+    while rows := fetch(2):
+        found += rows
+    return [(decode(path), stamp) for path, stamp in found]
+
+
 def put(index, *paths, stamp=b'1'):
     for number, path in enumerate(paths):
         index.put(NoteRow(f'{number}:{path!a}', path, path, '', stamp=stamp))
@@ -44,23 +54,14 @@ def test_stamps_come_by_path(index):
     paths = ['a-', 'a/b', 'a/b.txt', 'a/c/d', 'a.txt', 'a0/x', 'b', '\u00e9/x', '\U0001f600']
     shuffled = random.Random(1).sample(paths, len(paths))
     put(index, *shuffled)
-    assert [path for path, _ in index.stamps()] == sorted(paths)
-    assert dict(index.stamps()) == dict.fromkeys(paths, b'1')
+    assert stamps(index) == [(path, b'1') for path in sorted(paths)]
 
 
 def test_names_that_are_no_utf8_come_as_they_are(index):
     paths = ['a', 'a\udcff/b', '\udcfe', 'z', 'z\udcff']
     put(index, *paths)
-    assert sorted(path for path, _ in index.stamps()) == sorted(paths)
+    assert sorted(path for path, _ in stamps(index)) == sorted(paths)
     assert sorted(index.paths()) == sorted(paths)
-
-
-@pytest.mark.parametrize('path', ['b', 'd', '\udcff'])
-def test_a_path_at_which_several_are_said_to_lie_has_no_stamp(index, path):
-    put(index, 'a', path, 'c', path, path)
-    found = dict(index.stamps())
-    assert found == {'a': b'1', 'c': b'1', path: None}
-    assert index.doubles() == [path]
 
 
 def test_what_a_scan_asks_of_all_notes_is_in_one_index(index, connection):
@@ -71,7 +72,7 @@ def test_what_a_scan_asks_of_all_notes_is_in_one_index(index, connection):
         lambda _connection, _cursor, statement, values, *_: asked.append((statement, values)),
     )
     put(index, 'a')
-    list(index.stamps())
+    stamps(index)
     assert index.misplaced() == []
     plan = 'EXPLAIN QUERY PLAN SELECT path, stamp FROM noteitem ORDER BY path'
     [step] = connection.exec_driver_sql(plan)
@@ -105,19 +106,51 @@ def test_a_table_of_an_earlier_version_gets_its_indexes(tmp_path, model):
     old.close()
 
 
-@pytest.mark.parametrize('seed', range(20))
-def test_files_and_rows_meet_in_whatever_order_they_come(seed):
+def chunks(chance, count):
+    """Return numbers whose sum is *count* at least, as of files in folders."""
+    sizes = []
+    while sum(sizes) < count:
+        sizes.append(chance.choice([1, 2, 3, 7, 20]))
+    return sizes
+
+
+@pytest.mark.parametrize('seed', range(200))
+def test_files_and_rows_meet_whatever_comes_between(seed):
+    """Every path is compared, and one at which two notes are said to lie is looked at."""
     chance = random.Random(seed)
-    files = {f'{number}': b'%d' % number for number in range(20) if chance.random() < 0.8}
-    rows = {f'{number}': b'%d' % number for number in range(20) if chance.random() < 0.8}
-    edited = {path for path in files.keys() & rows if chance.random() < 0.3}
-    rows.update(dict.fromkeys(edited))
+    names = [f'{number:02}' for number in range(30)]
+    if seed % 3 == 0:  # they come in another order than they do from a walk
+        names = [name + chance.choice(['', '\udcff', '\udcffx']) for name in names]
+    few = chance.choice([0, 0.1, 0.5])
+    files = [(name, b'1') for name in sorted(names) if chance.random() >= few]
+    rows = [
+        (encode(name), chance.choice([b'1', b'2', None]) if chance.random() < few else b'1')
+        for name in names
+        if chance.random() >= few
+    ]
+    doubled = [row for row in rows if chance.random() < few]
+    rows = sorted([*rows, *doubled], key=lambda row: row[0].encode())
     comparison = _Stamps()
-    coming = [(comparison.file, *one) for one in files.items()]
-    coming += [(comparison.row, *one) for one in rows.items()]
-    chance.shuffle(coming)
-    for take, path, stamp in coming:
-        take(path, stamp)
-    assert set(comparison.files) == files.keys() - rows.keys()
-    assert set(comparison.rows) == rows.keys() - files.keys()
-    assert set(comparison.differing) == edited
+    coming, rest = iter(files), iter(rows)
+    for size in chunks(chance, len(files)):
+        comparison.take_in(list(islice(coming, size)), list(islice(rest, size)))
+    while more := list(islice(rest, 5)):
+        comparison.take_in([], more)
+    stamp_of = dict(files)
+    known = {decode(path): stamp for path, stamp in rows}
+    twice = {decode(path) for path, _ in doubled}
+    both = stamp_of.keys() & known
+    assert set(comparison.files) == stamp_of.keys() - known
+    assert set(comparison.rows) == known.keys() - stamp_of
+    assert set(comparison.differing) == {
+        path for path in both if path in twice or known[path] != stamp_of[path]
+    }
+
+
+def test_what_is_equal_is_compared_many_at_a_time():
+    """As few steps of the interpreter as there are folders, however many files these have."""
+    comparison = _Stamps()
+    comparison._differ = None
+    files = [(f'{number:05}', b'1') for number in range(10_000)]
+    comparison.take_in(files, list(files))
+    assert not (comparison.files or comparison.rows or comparison.differing)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,34 +111,23 @@ class NoteIndex:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def stamps(self) -> Iterator[tuple[str, bytes | None]]:
-        """Yield path and stamp of every note, by path; no stamp where several are said to lie.
+    def stamps(self) -> Callable[[int], list[tuple[str, bytes | None]]]:
+        """Return what gives, when asked, so many more rows: path and stamp of notes, by path.
 
-        Paths that are no UTF-8 come elsewhere in that order than one would think.
+        Straight from the driver, as what lies between takes longest; so the paths are as they are
+        written: see :func:`decode`.
         """
         self.flush()
-        # straight from the driver: for a hundred thousand rows, what lies between takes longest
         cursor = self._connection.connection.cursor()
-        try:
-            cursor.execute('SELECT path, stamp FROM noteitem ORDER BY path')
-            held: tuple[str, bytes | None] | None = None
-            for row in cursor:
-                if held is not None:
-                    if row[0] == held[0]:
-                        held = held[0], None
-                        continue
-                    yield held if '\0' not in held[0] else (_decode(held[0]), held[1])
-                held = row
-            if held is not None:
-                yield _decode(held[0]), held[1]
-        finally:
-            cursor.close()
+        cursor.execute('SELECT path, stamp FROM noteitem ORDER BY path')
+        fetch: Callable[[int], list[tuple[str, bytes | None]]] = cursor.fetchmany
+        return fetch
 
     def paths(self) -> list[str]:
         """Return the paths of all notes."""
         self.flush()
         return [
-            _decode(path) for path in self._connection.execute(select(self._table.c.path)).scalars()
+            decode(path) for path in self._connection.execute(select(self._table.c.path)).scalars()
         ]
 
     def doubles(self) -> list[str]:
@@ -146,7 +135,7 @@ class NoteIndex:
         self.flush()
         path = self._table.c.path
         query = select(path).group_by(path).having(func.count() > 1)
-        return [_decode(path) for path in self._connection.execute(query).scalars()]
+        return [decode(path) for path in self._connection.execute(query).scalars()]
 
     def count(self) -> int:
         """Return how many notes there are."""
@@ -213,7 +202,7 @@ class NoteIndex:
             if row is None and values.id not in self._removed:
                 row = NoteRow(*values)
                 row.stored = True
-                row.name, row.path = _decode(row.name), _decode(row.path)
+                row.name, row.path = decode(row.name), decode(row.path)
                 row.stamp = row.stamp or b''
                 self._rows[row.id] = row
             if row is not None:
@@ -265,7 +254,7 @@ class NoteIndex:
             return self._new_gone[item_id]
         query = select(self._gone.c.name).where(self._gone.c.id == item_id)
         name = self._connection.execute(query).scalar()
-        return None if name is None else _decode(name)
+        return None if name is None else decode(name)
 
     def forget_gone(self, before: float) -> None:
         """Forget the names of notes deleted *before* a time, in seconds since 1970."""
@@ -358,7 +347,8 @@ def _encode(name: str) -> str:
     return name
 
 
-def _decode(name: str) -> str:
+def decode(name: str) -> str:
+    """Return the name that is written as *name*."""
     if '\0' not in name:
         return name
     head, *parts = name.split('\0')

@@ -10,10 +10,12 @@ import functools
 import logging
 import os
 import posixpath
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pysyncml
-from pysyncml.cli.notes.index import NoteRow
+from pysyncml.cli.notes.index import NoteRow, decode
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
 
 log = logging.getLogger('pysyncml.cli')
@@ -21,6 +23,7 @@ log = logging.getLogger('pysyncml.cli')
 #: Fewer deletions than this never raise a question.
 FREE_DELETIONS = 10
 
+_ROWS = 1000  # of the index that are read at a time
 _OFTEN = 86400.0  # seconds between two times that are written down
 _REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
 
@@ -150,18 +153,12 @@ class Scan:
         Files and rows of the index come in one order, so that few have to wait for each other.
         """
         comparison = _Stamps()
-        rows = self.index.stamps()
-        for path, now in self.storage.walk(self.ignore.skip, self.closed):
-            self.seen += 1
-            row = next(rows, None)
-            if row is None or row[0] != path:
-                comparison.file(path, now)
-                if row is not None:
-                    comparison.row(*row)
-            elif row[1] != now:
-                comparison.differing.append(path)
-        for row in rows:
-            comparison.row(*row)
+        fetch = self.index.stamps()
+        for files in self.storage.runs(self.ignore.skip, self.closed):
+            self.seen += len(files)
+            comparison.take_in(files, fetch(len(files)))
+        while rows := fetch(_ROWS):
+            comparison.take_in([], rows)
         if self.storage.symlinks and not self.engine.context.options.get('symlinks.told'):
             self.agent.trouble(
                 f'symbolic links are not synchronised: {", ".join(self.storage.symlinks[:5])}'
@@ -259,7 +256,7 @@ class Scan:
         A file that is moved from a folder we had not looked into yet to one we had would look
         deleted.
         """
-        return sum(1 for _ in self.storage.walk(self.ignore.skip, [])) > self.seen
+        return sum(map(len, self.storage.runs(self.ignore.skip, []))) > self.seen
 
     def _guard(self, deleted: int) -> None:
         """Refuse to believe that most notes were deleted on purpose."""
@@ -330,24 +327,48 @@ class Scan:
 class _Stamps:
     """Files and rows of the index that have not met: the rest of two lists of path and stamp.
 
-    Whatever order they come in, each waits until the other one of its path has come.
+    Each waits until the other one of its path has come, in whatever order that is. But rows come
+    by path: so two of one path come one after the other.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.rows: dict[str, bytes | None] = {}
         self.differing: list[str] = []
+        self._last: str | None = None  # the path of the last row, as it is written
 
-    def file(self, path: str, now: bytes) -> None:
-        """Take in a file."""
-        if path not in self.rows:
-            self.files[path] = now
-        elif self.rows.pop(path) != now:
-            self.differing.append(path)
+    def take_in(
+        self, files: Sequence[tuple[str, bytes]], rows: Sequence[tuple[str, bytes | None]]
+    ) -> None:
+        """Take in files and rows, of which most are equal, most often all."""
+        if files != rows:
+            for file, row in zip_longest(files, rows):
+                if file != row or row[0] == self._last:
+                    self._differ(file, row)
+                self._last = row[0] if row is not None else None
+        elif rows:
+            self._last = rows[-1][0]
 
-    def row(self, path: str, before: bytes | None) -> None:
-        """Take in a row."""
-        if path not in self.files:
-            self.rows[path] = before
-        elif self.files.pop(path) != before:
+    def _differ(self, file: tuple[str, bytes] | None, row: tuple[str, bytes | None] | None) -> None:
+        if file is not None:
+            path, now = file
+            if path not in self.rows:
+                self.files[path] = now
+            elif self.rows.pop(path) != now:
+                self.differing.append(path)
+        if row is not None:
+            path, before = decode(row[0]), row[1]
+            if row[0] == self._last:
+                self._doubled(path)
+            elif path not in self.files:
+                self.rows[path] = before
+            elif self.files.pop(path) != before:
+                self.differing.append(path)
+
+    def _doubled(self, path: str) -> None:
+        """Another row of the same path: whichever of them the file is, it has to be looked at."""
+        if path in self.rows:
+            self.rows[path] = None
+        else:
+            self.files.pop(path, None)
             self.differing.append(path)
