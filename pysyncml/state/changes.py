@@ -27,6 +27,9 @@ _LITERALLY_GONE: BindParameter[int] = bindparam('gone', GONE, literal_execute=Tr
 #: come for long and perhaps never will, has its changes taken as a conflict: both are kept.
 MOST_WAYS = 100
 
+#: Rows that are kept in memory after they were written.
+MOST_KEPT = 5000
+
 
 @dataclass(slots=True)
 class Change:
@@ -149,6 +152,8 @@ class ChangeLog:
         self._dirty.clear()
         self._revisions.clear()
         self._stored_last = self._last
+        if len(self._rows) > MOST_KEPT:
+            self._rows.clear()
 
     def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
         """Keep the newest :data:`MOST_WAYS` ways back of each item."""

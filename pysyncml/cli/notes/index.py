@@ -296,6 +296,11 @@ class NoteIndex:
             if row is not None:
                 row.stored = True
 
+    def release(self) -> None:
+        """Write what was gathered, and keep no row in memory any more."""
+        self.flush()
+        self._rows.clear()
+
     def _write_bases(self) -> None:
         self._delete(self._bases, self._new_bases)
         rows = [

@@ -12,7 +12,7 @@ import os
 import posixpath
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import pysyncml
 from pysyncml.cli.notes.index import NoteRow, decode
@@ -24,8 +24,19 @@ log = logging.getLogger('pysyncml.cli')
 FREE_DELETIONS = 10
 
 _ROWS = 1000  # of the index that are read at a time
+_AT_ONCE, _BYTES = 1000, 8 << 20  # changes, and bytes of texts, that are written at a time
 _OFTEN = 86400.0  # seconds between two times that are written down
 _REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
+
+
+class Look(NamedTuple):
+    """What a file was found to be: its content, and by what it is recognised."""
+
+    sha256: str
+    inode: int
+    modified: float  # seconds since 1970
+    stamp: bytes
+    racy: bool  # it may yet change without that showing in its stamp
 
 
 class Scan:
@@ -43,7 +54,8 @@ class Scan:
         self.unreadable: set[str] = set()
         self.closed: list[str] = []  # folders that cannot be read, files that cannot be looked at
         self.seen = 0
-        self.looks: dict[str, tuple[str, os.stat_result]] = {}
+        self.looks: dict[str, Look] = {}
+        self._bytes = 0  # of texts that wait to be written
 
     def run(self) -> None:
         """Look, and register what changed.
@@ -129,7 +141,7 @@ class Scan:
         places = self.desk.places
         for row in places.waiting():
             if self._stays(row):
-                self.changes.append((row.id, pysyncml.ITEM_MODIFIED, places.give_in(row)))
+                self._change(row.id, pysyncml.ITEM_MODIFIED, places.give_in(row))
 
     def _stays(self, row: NoteRow) -> bool:
         """Whether what is in the way of a note will never go: then its other name counts."""
@@ -181,9 +193,13 @@ class Scan:
 
     def _look_at(self, suspects: list[str]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time."""
+        # by the clock from before: what changes from now on is looked at again
+        now = self.storage.fs_now() if suspects and not self.engine.readonly else 0
         for path in suspects:
             try:
-                self.looks[path] = self.storage.hash(path)
+                digest, stat = self.storage.hash(path)
+                racy = is_racy(stat, now)
+                self.looks[path] = Look(digest, stat.st_ino, stat.st_mtime, stamp(stat), racy)
             except pysyncml.InvalidItem:
                 self.unreadable.add(path)  # gone meanwhile
             except (pysyncml.SyncmlError, OSError) as error:
@@ -200,10 +216,7 @@ class Scan:
             Entry(row.id, row.path, row.sha256, row.inode)
             for row in sorted(rows.values(), key=self._is_elsewhere)
         ]
-        found = [
-            Found(path, stat.st_ino, functools.partial(str, digest))
-            for path, (digest, stat) in self.looks.items()
-        ]
+        found, strangers = self._related(entries)
         result = compare(entries, found)
         if result.deleted and self._moves_about():
             log.warning('notes are being moved just now: deletions wait for the next time')
@@ -212,20 +225,37 @@ class Scan:
         # known by their inodes alone, which file systems give to new files when old ones are gone
         doubtful = sum(1 for *_, edited in moved if edited)
         self._guard(len(result.deleted) + doubtful)
-        if result.added and not self.engine.readonly:
+        added = sorted(result.added + strangers)
+        if added and not self.engine.readonly:
             self._check_log()
         # deletions come first, as they make room for others on the way, too
         for item_id, _ in result.deleted:
             self.index.remove(item_id)
-            self.changes.append((item_id, pysyncml.ITEM_DELETED, None))
+            self._change(item_id, pysyncml.ITEM_DELETED)
         for item_id, path in result.unchanged:
             self._note(rows[item_id], path)
         for item_id, _, path, edited in moved:
             self._changed(rows[item_id], path, edited=edited)
         for item_id, path in result.modified:
             self._changed(rows[item_id], path, edited=True)
-        for path in result.added:
+        for path in added:
             self._added(path)
+
+    def _related(self, entries: list[Entry]) -> tuple[list[Found], list[str]]:
+        """Return the files that may be one of these notes, and the paths of all others.
+
+        A file with another path, another inode and another content than any of them is new.
+        """
+        paths = {entry.path for entry in entries}
+        inodes = {entry.inode for entry in entries}
+        contents = {entry.sha256 for entry in entries}
+        found, strangers = [], []
+        for path, look in self.looks.items():
+            if path in paths or look.inode in inodes or look.sha256 in contents:
+                found.append(Found(path, look.inode, functools.partial(str, look.sha256)))
+            else:
+                strangers.append(path)
+        return found, strangers
 
     def _check_log(self) -> None:
         """See whether new files are new, rather than the index has lost them.
@@ -247,8 +277,7 @@ class Scan:
         look = self.looks.get(row.path)
         if look is None:
             return False, False
-        digest, stat = look
-        return row.sha256 != digest, row.inode != stat.st_ino
+        return row.sha256 != look.sha256, row.inode != look.inode
 
     def _moves_about(self) -> bool:
         """Whether more files are there now than we saw: one may have been moved behind our back.
@@ -275,17 +304,11 @@ class Scan:
 
     def _note(self, row: NoteRow, path: str) -> None:
         """Remember where a note lies and by what its file is recognised."""
-        digest, stat = self.looks[path]
-        row.path, row.sha256 = path, digest
-        row.inode, row.lastmod = stat.st_ino, stat.st_mtime
-        row.stamp = b'' if is_racy(stat, self._now) else stamp(stat)
+        look = self.looks[path]
+        row.path, row.sha256 = path, look.sha256
+        row.inode, row.lastmod = look.inode, look.modified
+        row.stamp = b'' if look.racy else look.stamp
         self.index.put(row)
-
-    @property
-    def _now(self) -> int:
-        if not hasattr(self, '_clock'):
-            self._clock = 0 if self.engine.readonly else self.storage.fs_now()
-        return self._clock
 
     def _changed(self, row: NoteRow, path: str, *, edited: bool) -> None:
         old_name = row.name
@@ -297,17 +320,27 @@ class Scan:
         if self.engine.isServer and (not edited or None not in (old_body, new_body)):
             spec = self.agent.spec(old_name, row.name, old_body, new_body)
         if self.engine.isServer and edited:
-            self.index.set_base(row.id, new_body)
+            self._keep_base(row, new_body)
         self._note(row, path)
         if edited or self.engine.options.syncFilename:
-            self.changes.append((row.id, pysyncml.ITEM_MODIFIED, spec))
+            self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
 
     def _added(self, path: str) -> None:
         row = NoteRow(pysyncml.newID(), path, path, '')
         self._note(row, path)
         if self.engine.isServer:
-            self.index.set_base(row.id, self._text(path))
-        self.changes.append((row.id, pysyncml.ITEM_ADDED, None))
+            self._keep_base(row, self._text(path))
+        self._change(row.id, pysyncml.ITEM_ADDED)
+
+    def _keep_base(self, row: NoteRow, body: bytes | None) -> None:
+        self.index.set_base(row.id, body)
+        self._bytes += len(body or b'')
+
+    def _change(self, item_id: str, state: int, spec: str | None = None) -> None:
+        """Register a change, many at once: memory holds no more of them than that."""
+        self.changes.append((item_id, state, spec))
+        if len(self.changes) >= _AT_ONCE or self._bytes >= _BYTES:
+            self._register()
 
     def _text(self, path: str) -> bytes | None:
         """Return the text at *path* if it is what was just looked at, and fit for merging."""
@@ -317,11 +350,15 @@ class Scan:
             body, stat = self.storage.read(path)
         except (pysyncml.SyncmlError, OSError):
             return None
-        return body if is_text(body) and stamp(stat) == stamp(self.looks[path][1]) else None
+        return body if is_text(body) and stamp(stat) == self.looks[path].stamp else None
 
     def _register(self) -> None:
         self.store.registerChanges(self.changes)
         log.debug('%d changes', len(self.changes))
+        self.changes.clear()
+        self._bytes = 0
+        self.index.release()
+        self.engine.context.save()
 
 
 class _Stamps:
