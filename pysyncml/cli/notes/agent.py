@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pysyncml
-from pysyncml.cli.notes.checking import IndexCheck
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
 from pysyncml.cli.notes.plain import adapted, variants
@@ -310,6 +309,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def check_index(self) -> list[tuple[str, str]]:
         """Compare the index with the files, all of which are read, and with the journal."""
+        from pysyncml.cli.notes.checking import IndexCheck
+
         return IndexCheck(self).run()
 
     def _is_out_of_sight(self, path: str) -> bool:
