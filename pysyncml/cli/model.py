@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, MetaData
+from sqlalchemy.schema import CreateIndex
 
 from pysyncml.util import adict
 
@@ -32,8 +33,16 @@ class Model(adict):
         return super().__getattr__(name)
 
     def create_tables(self, connection: Connection) -> None:
-        """Create the tables that are missing, within the transaction of *connection*."""
+        """Create the tables that are missing, within the transaction of *connection*.
+
+        Indexes are created with their tables; one that a later version of a program has added to
+        a table (its ``info`` says ``added``) is created where it is missing.
+        """
         self.metadata.create_all(connection)
+        for table in self.metadata.tables.values():
+            for index in table.indexes:
+                if index.info.get('added'):
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def makeModel(session: Callable[[], Session]) -> Model:

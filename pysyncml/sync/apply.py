@@ -197,7 +197,7 @@ def _early(binding: Binding) -> StatusCode:
 
 
 def _prefetch(binding: Binding, command: Sync) -> None:
-    """Load all items of a Sync at once, and what is known of them."""
+    """Load what is known of all items of a Sync at once."""
     items = [
         item
         for child in members(command.commands)
@@ -207,13 +207,10 @@ def _prefetch(binding: Binding, command: Sync) -> None:
     if binding.role is Role.SERVER:
         remote = [item.source_uri or item.target_uri or '' for item in items]
         binding.known.prefetch(remote_ids=remote)
-        known = [binding.known.of_remote(one) for one in remote]
-        ours = [one.item_id for one in known if one is not None]
     else:
         ours = [item.target_uri for item in items if item.target_uri]
         theirs = [item.source_uri for item in items if item.source_uri]
         binding.known.prefetch(item_ids=ours, remote_ids=theirs)
-    binding.agent.prefetchItems(ours)
 
 
 def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:

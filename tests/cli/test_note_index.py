@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from pysyncml.cli import makeModel
-from pysyncml.cli.notes.index import NoteIndex, NoteRow, decode, make_indexes, make_models
+from pysyncml.cli.notes.index import NoteIndex, NoteRow, decode, make_models
 from pysyncml.cli.notes.index import _encode as encode
 from pysyncml.cli.notes.scan import _Stamps
 
@@ -28,7 +28,6 @@ def connection(model, tmp_path):
     engine = sqlalchemy.create_engine(f'sqlite:///{tmp_path}/state.db')
     with engine.connect() as connection:
         model.create_tables(connection)
-        make_indexes(connection)
         yield connection
 
 
@@ -76,10 +75,10 @@ def test_what_a_scan_asks_of_all_notes_is_in_one_index(index, connection):
     assert index.misplaced() == []
     plan = 'EXPLAIN QUERY PLAN SELECT path, stamp FROM noteitem ORDER BY path'
     [step] = connection.exec_driver_sql(plan)
-    assert step[-1] == 'SCAN noteitem USING COVERING INDEX ix_noteitem_path_stamp'
+    assert step[-1] == 'SCAN noteitem USING COVERING INDEX noteitem_path_stamp'
     statement, values = next(one for one in asked if '!=' in one[0])
     [step] = connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {statement}', values)
-    assert 'ix_noteitem_misplaced' in step[-1]
+    assert 'noteitem_misplaced' in step[-1]
 
 
 def test_notes_that_lie_elsewhere_are_found(index):
@@ -97,12 +96,10 @@ def test_a_table_of_an_earlier_version_gets_its_indexes(tmp_path, model):
     with sqlalchemy.create_engine(f'sqlite:///{tmp_path}/old.db').connect() as connection:
         for _ in range(2):
             model.create_tables(connection)
-            make_indexes(connection)
         assert [row.id for row in NoteIndex(model, connection).misplaced()] == ['1']
         connection.commit()
     found = {name for (name,) in old.execute("select name from sqlite_master where type = 'index'")}
-    assert {'ix_noteitem_path_stamp', 'ix_noteitem_misplaced'} <= found
-    assert 'ix_noteitem_path' not in found
+    assert {'noteitem_path_stamp', 'noteitem_misplaced'} <= found
     old.close()
 
 

@@ -68,13 +68,6 @@ class NotesEngine(pysyncml.cli.DirectorySyncEngine):
         if self.agent is None:
             self.agent = NotesAgent(self)
 
-    @pysyncml.cli.hook('model.setup.term')
-    def add_indexes(self) -> None:
-        """Make the indexes that the tables may yet lack."""
-        from pysyncml.cli.notes.index import make_indexes
-
-        make_indexes(self.context.currentWork.connection)
-
     @pysyncml.cli.hook('adapter.create.store')
     def scan_notes(self, context: Any, adapter: Any, store: Any) -> None:
         """Look for changes in the directory, each time before synchronising."""

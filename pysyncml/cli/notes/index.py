@@ -20,8 +20,8 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Connection,
     Float,
+    Index,
     LargeBinary,
     String,
     Table,
@@ -50,7 +50,7 @@ class NoteRow:
 
 def make_models(model: Any) -> None:
     """Add the tables of sync-notes to the engine's *model*."""
-    model.notes = Table(
+    table = model.notes = Table(
         'noteitem',
         model.metadata,
         Column('name', String, index=True),
@@ -62,6 +62,15 @@ def make_models(model: Any) -> None:
         Column('extensions', JSON),
         Column('id', String(32), primary_key=True),
     )
+    # few lie elsewhere, and they are asked for with each message
+    Index(
+        'noteitem_misplaced',
+        table.c.path,
+        sqlite_where=table.c.path != table.c.name,
+        info={'added': True},
+    )
+    # all that a scan asks of notes that have not changed, in the order of a walk
+    Index('noteitem_path_stamp', table.c.path, table.c.stamp, info={'added': True})
     # the text of a note as it was last seen, compressed
     model.note_bases = Table(
         'notebase',
@@ -77,21 +86,6 @@ def make_models(model: Any) -> None:
         Column('when', Float),
         Column('id', String(32), primary_key=True),
     )
-
-
-#: Indexes that a table of an earlier version does not have, or need not have any more. All that a
-#: scan asks of a note that has not changed is in the first one, in the order of a walk.
-_INDEXES = (
-    'CREATE INDEX IF NOT EXISTS ix_noteitem_path_stamp ON noteitem (path, stamp)',
-    'CREATE INDEX IF NOT EXISTS ix_noteitem_misplaced ON noteitem (id) WHERE path != name',
-    'DROP INDEX IF EXISTS ix_noteitem_path',
-)
-
-
-def make_indexes(connection: Connection) -> None:
-    """See that the table of notes, which is there already, has its indexes (SQLite only)."""
-    for line in _INDEXES if connection.dialect.name == 'sqlite' else ():
-        connection.exec_driver_sql(line)
 
 
 class NoteIndex:
@@ -295,11 +289,6 @@ class NoteIndex:
         for row in rows:
             if row is not None:
                 row.stored = True
-
-    def release(self) -> None:
-        """Write what was gathered, and keep no row in memory any more."""
-        self.flush()
-        self._rows.clear()
 
     def _write_bases(self) -> None:
         self._delete(self._bases, self._new_bases)

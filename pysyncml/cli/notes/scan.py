@@ -111,9 +111,7 @@ class Scan:
         self.agent.unfinished = set()
         if lines:
             self.desk.work.recover(self.desk)
-            self.index = self.desk.index = type(self.index)(
-                self.engine.model, self.desk.work.connection
-            )
+            self._forget_rows()
             for outcome in self.desk.outcomes:
                 if not outcome.ok:
                     self.agent.unfinished.add(outcome.item_id)
@@ -357,8 +355,14 @@ class Scan:
         log.debug('%d changes', len(self.changes))
         self.changes.clear()
         self._bytes = 0
-        self.index.release()
+        self.index.flush()
+        self._forget_rows()
         self.engine.context.save()
+
+    def _forget_rows(self) -> None:
+        """Go on with an index that has nothing in memory."""
+        index = type(self.index)(self.engine.model, self.desk.work.connection)
+        self.index = self.desk.index = index
 
 
 class _Stamps:
