@@ -226,7 +226,7 @@ class Tree:
         if not HAS_DIR_FD:
             yield Spot(os.path.join(self._look(folders, create=create), name), None)
             return
-        fd = self._open(folders, create=create)
+        fd = self._reach(folders, create=create)
         try:
             yield Spot(name, fd)
         finally:
@@ -246,7 +246,7 @@ class Tree:
             yield entries
             return
         # files are then looked at relative to the folder, which takes less than by a whole path
-        fd = self._open(folders, create=False)
+        fd = self._reach(folders, create=False)
         try:
             with os.scandir(fd) as found:
                 entries = sorted(found, key=_NAME)
@@ -254,7 +254,7 @@ class Tree:
         finally:
             os.close(fd)
 
-    def _open(self, folders: list[str], *, create: bool) -> int:
+    def _reach(self, folders: list[str], *, create: bool) -> int:
         fd = os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
         for depth, folder in enumerate(folders, 1):
             try:
