@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,17 @@ def test_a_change_in_the_tick_of_a_look_is_seen_the_next_time(served, monkeypatc
     assert served.look() == [(ItemState.ADDED, 'n')]
     monkeypatch.undo()
     assert served.look() == [(ItemState.MODIFIED, 'n')]
+
+
+def test_a_scan_imports_no_mapping_and_no_other_databases(tmp_path):
+    """What a program does not need is not imported: that takes longer than most scans."""
+    code = (
+        'import sys\n'
+        'from pysyncml.cli.notes import NotesEngine\n'
+        f'engine = NotesEngine().configure(["--server", {os.fspath(tmp_path)!r}])\n'
+        'with engine.work(): engine.makeAdapter()\n'
+        'heavy = ["sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "pathspec", "requests"]\n'
+        'print([name for name in heavy if name in sys.modules])\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout == '[]\n'
