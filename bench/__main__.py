@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.cases import CASES, Round
 from bench.goals import GOALS
-from bench.measure import Cost
+from bench.measure import Cost, compiled
 
 Medians = dict[tuple[str, int, str], Cost]
 
@@ -25,6 +25,7 @@ def main() -> int:
     chosen = _arguments()
     root = Path(tempfile.mkdtemp(prefix='bench-', dir=chosen.folder))
     medians: Medians = {}
+    compiled()
     try:
         for name in chosen.cases or CASES:
             case, sizes, rounds = CASES[name]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import trees, yardsticks
-from bench.measure import NOTES, PYTHON, Cost, Server, disk_at_rest, moved, run, sync
+from bench.measure import NOTES, Cost, Server, disk_at_rest, moved, run, sync
 
 Round = dict[str, Cost]
 Case = Callable[[Path, int, int], Iterator[Round]]
@@ -184,7 +184,6 @@ def start(root: Path, _notes: int, rounds: int) -> Iterator[Round]:
     """Starting up: help, and a run with nothing to do, beside the imports they cannot avoid."""
     with pair(root, 100) as (client, _, server):
         sync(client, server)
-        run([PYTHON, '-c', 'import pysyncml.cli.notes'])  # compiled from now on
         for _ in range(rounds):
             yield {
                 '--help': run([*NOTES, '--help']),

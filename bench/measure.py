@@ -134,8 +134,16 @@ def disk_at_rest() -> Iterator[None]:
     yield
 
 
+def compiled() -> None:
+    """Compile our modules to bytecode, as installing them would have done."""
+    root = Path(__file__).resolve().parent.parent
+    run([PYTHON, '-m', 'compileall', '-q', str(root / 'pysyncml')])
+
+
 def _environment() -> dict[str, str]:
     values = {k: v for k, v in os.environ.items() if not k.lower().endswith('_proxy')}
+    # what developers like to set would have our modules, and nobody else's, compiled at each start
+    values.pop('PYTHONDONTWRITEBYTECODE', None)
     values['PYTHON_KEYRING_BACKEND'] = 'keyring.backends.null.Keyring'
     root = str(Path(__file__).resolve().parent.parent)
     values['PYTHONPATH'] = root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 
@@ -23,6 +22,8 @@ class adict(dict[str, Any]):  # noqa: N801 - the documented name
 
 def newID() -> str:  # noqa: N802 - the documented name
     """Return a new random id: 32 hexadecimal digits, never the same twice."""
+    import uuid  # which asks the system many things at its import
+
     return uuid.uuid4().hex
 
 

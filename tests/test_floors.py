@@ -33,6 +33,7 @@ FLOORS = {
     'transport': 1,
     'cli.hooks': 1,
     'cli.model': 1,
+    'cli.objects': 1,
     'state': 2,
     'agents': 2,
     'codec': 2,
@@ -84,7 +85,7 @@ PROGRAMS = {'cli.notes': ('', 'cli', 'storage')}
 
 # Libraries that cost time to import, or that should be easy to replace: who may know them.
 LIBRARIES = {
-    'sqlalchemy': ('state', 'context', 'surface', 'cli.model', 'cli.notes'),
+    'sqlalchemy': ('state', 'context', 'surface', 'cli.model', 'cli.objects', 'cli.notes'),
     'lxml': ('codec', 'agents'),
     'requests': ('transport.http', 'transport.deadline'),
     'urllib3': ('transport.http',),

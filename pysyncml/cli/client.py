@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pysyncml import errors
 from pysyncml.cli import alert, options, passwords, retry, signals, verify
+from pysyncml.cli.meanwhile import meanwhile
 from pysyncml.cli.report import (
     describeStats,
     exit_code_of,
@@ -49,6 +50,7 @@ def _run(
     again: retry.Retry,
 ) -> Any:
     """Synchronise; return the counts, by our datastores."""
+    engine.deferred = [] if _may_wait(engine, notification) else None
     adapter = _guarded(engine, lambda: _adapter(engine, login))
     uri = engine.options.remoteUri
     adapter.routes = dict.fromkeys(adapter.stores, uri) if uri else {}
@@ -74,6 +76,12 @@ def _run(
     with engine.work():
         engine.fire('sync.term', adapter, stats)
     return stats
+
+
+def _may_wait(engine: CommandLineSyncEngine, notification: Notification | None) -> bool:
+    """Whether nobody asks what has changed here before the session has begun."""
+    usual = options.MODES[engine.options.mode] is SyncType.TWO_WAY and notification is None
+    return usual and not log.isEnabledFor(logging.INFO)
 
 
 def compare(engine: CommandLineSyncEngine) -> int:
@@ -268,7 +276,8 @@ def _sync(engine: CommandLineSyncEngine, adapter: Any, wish: _Wish) -> Any:
 
     try:
         with signals.put_off(put_off):
-            stats = adapter.sync(**wish.arguments(), transport=transport)
+            during = meanwhile(engine, adapter, transport)
+            stats = adapter.sync(**wish.arguments(), transport=during)
     finally:
         transport.close()
     if adapter.suspended:

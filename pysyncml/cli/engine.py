@@ -62,6 +62,8 @@ class CommandLineSyncEngine(HookHost):
     model: Any = None
     serverConf: Any = None
     readonly = False
+    #: what is to be done while a server prepares its first answer; None where nothing can wait
+    deferred: list[Callable[[], None]] | None = None
 
     def __init__(
         self,
@@ -146,6 +148,20 @@ class CommandLineSyncEngine(HookHost):
         if chosen.timeout:
             transport.limit(float(chosen.timeout))
         return transport
+
+    def defer(self, action: Callable[[], None]) -> bool:
+        """Have *action* done, in a unit of work, while the server prepares its first answer.
+
+        For looking through the data of a client, in the hook ``adapter.create.store``: while the
+        server looks through its own. Until the first answer nobody asks for changes.
+
+        Returns:
+            Whether it will be done then; otherwise it has to be done now.
+        """
+        if self.deferred is None:
+            return False
+        self.deferred.append(action)
+        return True
 
     def describe(self, stream: TextIO) -> None:
         """Write the configuration of the program and of all devices, as ``--describe`` does."""

@@ -12,9 +12,8 @@ return is ignored. A hook that raises ends the program with the hook's name in t
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pysyncml.errors import SyncmlError, refusal_of_system
@@ -71,12 +70,20 @@ def check_name(name: str) -> HookSpec:
     """Return the event called *name*; raise :class:`LookupError` with a near name if none is."""
     if name in HOOKS:
         return HOOKS[name]
+    import difflib
+
     near = difflib.get_close_matches(name, HOOKS, n=1)
     hint = f': did you mean "{near[0]}"?' if near else ''
     raise LookupError(f'there is no hook "{name}"{hint}')
 
 
 def _check_arity(spec: HookSpec, function: Callable[..., Any], extra: int) -> None:
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        if code.co_argcount == extra + len(spec.args) and not code.co_kwonlyargcount:
+            return
+    import inspect  # takes long to import, and what is usual is clear without
+
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # written in C: nothing to be known

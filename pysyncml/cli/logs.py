@@ -6,8 +6,7 @@ import logging
 import os
 import re
 import sys
-from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pysyncml.cli.tables import printable
 from pysyncml.errors import UsageError
@@ -69,8 +68,7 @@ def _harmless(line: str) -> str:
     return line if line.isprintable() else printable(line.expandtabs(4))
 
 
-@dataclass(frozen=True, slots=True)
-class Showing:
+class Showing(NamedTuple):
     """What was set up, and the level of the root logger before."""
 
     handlers: tuple[logging.Handler, ...] = ()

@@ -9,7 +9,6 @@ change nothing, so nothing is remembered of a run with them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -538,6 +537,8 @@ def as_json(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: a program wants to remember something JSON has no words for.
     """
+    import json
+
     try:
         result: dict[str, Any] = json.loads(json.dumps(values))
     except (TypeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
@@ -121,6 +120,8 @@ def stats_as_json(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_json(value: Any, stream: TextIO) -> None:
     """Write *value* as one line of JSON (ASCII only, so that any terminal or file can take it)."""
+    import json
+
     stream.write(json.dumps(value, ensure_ascii=True, default=str) + '\n')
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, select
+from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, select
 
 from pysyncml.constants import ItemState
 from pysyncml.state.tables import Tables
@@ -19,9 +19,16 @@ from pysyncml.state.tables import Tables
 CHUNK = 500
 GONE = int(ItemState.DELETED)
 
+#: The same in a query that is to go by the index of deletions: such an index is only found where
+#: the number itself is written.
+_LITERALLY_GONE: BindParameter[int] = bindparam('gone', GONE, literal_execute=True)
+
 #: Ways back that are kept of an item at most. A device that is further behind, because it has not
 #: come for long and perhaps never will, has its changes taken as a conflict: both are kept.
 MOST_WAYS = 100
+
+#: Rows that are kept in memory after they were written.
+MOST_KEPT = 5000
 
 
 @dataclass(slots=True)
@@ -145,6 +152,8 @@ class ChangeLog:
         self._dirty.clear()
         self._revisions.clear()
         self._stored_last = self._last
+        if len(self._rows) > MOST_KEPT:
+            self._rows.clear()
 
     def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
         """Keep the newest :data:`MOST_WAYS` ways back of each item."""
@@ -191,11 +200,9 @@ class ChangeLog:
         """Return how many items there are."""
         self.flush()
         change = self._t.change
-        query = (
-            select(func.count())
-            .select_from(change)
-            .where(change.c.store_id == self.store_id, change.c.state != GONE)
-        )
+        rows = select(func.count()).select_from(change).where(change.c.store_id == self.store_id)
+        gone = rows.where(change.c.state == _LITERALLY_GONE)
+        query = select(rows.scalar_subquery() - gone.scalar_subquery())
         return int(self._connection.execute(query).scalar() or 0)
 
     def live_ids(self) -> set[str]:
@@ -222,7 +229,10 @@ class ChangeLog:
             t.mapping.c.item_id == t.revision.c.item_id,
             t.mapping.c.seq < t.revision.c.seq,
         )
-        for table, extra in ((t.revision, ~behind), (t.change, t.change.c.state == GONE)):
+        for table, extra in (
+            (t.revision, ~behind),
+            (t.change, t.change.c.state == _LITERALLY_GONE),
+        ):
             old = and_(table.c.store_id == self.store_id, table.c.seq <= seq)
             self._connection.execute(table.delete().where(old, extra))
         self._rows.clear()

@@ -25,7 +25,7 @@ _SCHEMA_KEY = 'schema.version'
 
 
 def _add_what_is_missing(connection: Connection, tables: Tables) -> None:
-    """Add new tables, and new columns that may be empty."""
+    """Add new tables, new columns that may be empty, and new indexes."""
     tables.metadata.create_all(connection)
     inspector = sqlalchemy.inspect(connection)
     quote = connection.dialect.identifier_preparer.quote
@@ -36,12 +36,17 @@ def _add_what_is_missing(connection: Connection, tables: Tables) -> None:
                 kind = column.type.compile(connection.dialect)
                 line = f'ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}'
                 connection.exec_driver_sql(line)
+        indexed = {index['name'] for index in inspector.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in indexed:
+                index.create(connection)
 
 
 #: version → the function that turns a database of the version before into it.
 MIGRATIONS: dict[int, Callable[[Connection, Tables], None]] = {
     2: _add_what_is_missing,
     3: _add_what_is_missing,
+    4: _add_what_is_missing,
 }
 
 

@@ -32,9 +32,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.sql.elements import ColumnElement
+
+from pysyncml.constants import ItemState
 
 #: What this version of the program writes; see :mod:`pysyncml.state.database`.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _Id = BigInteger().with_variant(Integer, 'sqlite')
 _CASCADE = 'CASCADE'
@@ -69,6 +72,15 @@ class Tables:
 
     def _table(self, name: str, *columns: Any, **options: Any) -> Table:
         return Table(f'{self.prefix}_{name}', self.metadata, *columns, **options)
+
+    def _partial(self, name: str, rows: ColumnElement[bool], *columns: Column[Any]) -> None:
+        """Make an index, in SQLite of those *rows* only.
+
+        (To say the same for another kind of database would have its dialect imported each time.)
+        What is the same in all of them is a column as well, and so is what is asked of them:
+        SQLite, which does not know how few they are, goes by how much of a query is in an index.
+        """
+        Index(f'{self.prefix}_{name}', *columns, sqlite_where=rows)
 
     def _reference(self, name: str, target: Table, **options: Any) -> Column[Any]:
         key = ForeignKey(target.c.id, ondelete=_CASCADE)
@@ -172,6 +184,10 @@ class Tables:
             sqlite_with_rowid=False,
         )
         Index(f'{self.prefix}_change_seq', self.change.c.store_id, self.change.c.seq)
+        # few of many rows: what is asked of these must not cost what exists
+        change = self.change.c
+        gone = change.state == int(ItemState.DELETED)
+        self._partial('change_gone', gone, change.store_id, change.state, change.seq)
         self.revision = self._table(
             'revision',
             self._reference('store_id', self.datastore, primary_key=True),
@@ -196,6 +212,10 @@ class Tables:
             UniqueConstraint('binding_id', 'remote_id'),
             sqlite_with_rowid=False,
         )
+        mapping = self.mapping.c
+        unconfirmed = mapping.unconfirmed.is_(True)
+        pairs = mapping.binding_id, mapping.unconfirmed, mapping.remote_id
+        self._partial('mapping_unconfirmed', unconfirmed, *pairs)
 
 
 @cache

@@ -6,9 +6,11 @@ the ``identity`` of the directory. How files get to their place is told in ``pub
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import hashlib
+import operator
 import os
 import stat as kinds
 import threading
@@ -43,11 +45,23 @@ __all__ = ['DirectoryStorage', 'is_racy', 'stamp']
 _CHUNK = 1 << 20
 _FOLDERS = 'staged', 'aside'
 
+
+def _lstat(entry: os.DirEntry[str]) -> os.stat_result:
+    return os.lstat(entry.path)
+
+
+# what a folder says there on Windows has no inode
+_stat: Callable[[os.DirEntry[str]], os.stat_result] = (
+    _lstat if os.name == 'nt' else operator.methodcaller('stat', follow_symlinks=False)
+)
+
 # within the class, ``list`` is a method
 Outcomes = list[Outcome]
 Keys = list[str]
 Listing = list[tuple[str, float, int]]
 Chunks = list[bytes]
+Run = list[tuple[str, bytes]]
+Listed = list[Run | str]
 
 
 class DirectoryStorage(Storage[os.stat_result]):
@@ -102,8 +116,8 @@ class DirectoryStorage(Storage[os.stat_result]):
         self,
         skip: Callable[[str, bool], bool],
         unreadable: Keys | None = None,
-    ) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield key and stat of all regular files, folder by folder.
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield key and stamp of all regular files, in the order of their keys.
 
         Args:
             skip: told a key and whether it is a folder; if it says True, that is left out.
@@ -118,42 +132,66 @@ class DirectoryStorage(Storage[os.stat_result]):
             OSError: the directory itself cannot be read.
             StorageError: a folder cannot be read, or a file not be looked at.
         """
+        for run in self.runs(skip, unreadable):
+            yield from run
+
+    def runs(
+        self,
+        skip: Callable[[str, bool], bool],
+        unreadable: Keys | None = None,
+    ) -> Iterator[Run]:
+        """Yield the same many at a time: the files of a folder, as far as no folder comes between.
+
+        See :meth:`walk`.
+        """
         self.symlinks = []
-        folders = [('', self.root)]
-        while folders:
-            prefix, path = folders.pop()
+        coming: Listed = ['']  # folders and runs, the next one last
+        while coming:
+            key = coming.pop()
+            if not isinstance(key, str):
+                yield key
+                continue
+            folder = key[:-1]
             try:
-                with os.scandir(path) as found:
-                    entries = sorted(found, key=_name)
+                coming += self._look_into(folder, skip, unreadable)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if not prefix:
+                if not folder:
                     raise WrongDirectory(f'the directory {self.root} is not there') from error
                 continue  # removed since its folder was read
+            except InvalidName:
+                self.symlinks.append(folder)  # another one is there since
             except OSError as error:
                 if unreadable is None:
-                    what = f'the folder {path} cannot be read: {error.strerror}'
+                    what = f'the folder {self.files.path(folder)} cannot be read: {error.strerror}'
                     raise StorageError(what) from error
-                if not prefix:
+                if not folder:
                     raise
-                unreadable.append(prefix.rstrip('/'))
-                continue
-            below = []
+                unreadable.append(folder)
+
+    def _look_into(
+        self, folder: str, skip: Callable[[str, bool], bool], unreadable: Keys | None
+    ) -> Listed:
+        """Return the runs and the folders in a folder, the last one first.
+
+        The key of a folder ends with ``/``, which puts it where the keys of its files belong.
+        """
+        prefix = f'{folder}/' if folder else ''
+        files: Run = []
+        folders: Keys = []
+        with self.files.listed(folder) as entries:
             for entry in entries:
                 key = prefix + entry.name
                 if key == self.state_dir:
                     continue
                 try:
-                    if entry.is_symlink():
+                    if entry.is_file(follow_symlinks=False):
+                        if not skip(key, False):
+                            files.append((key, stamp(_stat(entry))))
+                    elif entry.is_symlink():
                         if not skip(key, False):
                             self.symlinks.append(key)
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        if not skip(key, True):
-                            below.append((f'{key}/', entry.path))
-                        continue
-                    if not entry.is_file(follow_symlinks=False) or skip(key, False):
-                        continue
-                    stat = _stat(entry)
+                    elif entry.is_dir(follow_symlinks=False) and not skip(key, True):
+                        folders.append(f'{key}/')
                 except FileNotFoundError:
                     continue  # removed since its folder was read
                 except OSError as error:
@@ -161,9 +199,14 @@ class DirectoryStorage(Storage[os.stat_result]):
                         what = f'"{key}" cannot be looked at: {error.strerror}'
                         raise StorageError(what) from error
                     unreadable.append(key)
-                    continue
-                yield key, stat
-            folders.extend(reversed(below))
+        found: Listed = []
+        for key in sorted(folders, reverse=True):
+            after = bisect.bisect(files, (key,))
+            if after < len(files):
+                found.append(files[after:])
+                del files[after:]
+            found.append(key)
+        return [*found, files] if files else found
 
     def fs_now(self) -> int:
         """Return the time by the file system's own clock, in ns since 1970."""
@@ -406,16 +449,6 @@ class DirectoryStorage(Storage[os.stat_result]):
 
     def close(self) -> None:
         """Do nothing: nothing is kept open."""
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
-
-
-def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    if os.name == 'nt':
-        return os.lstat(entry.path)  # what the folder says there has no inode
-    return entry.stat(follow_symlinks=False)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import os
 import stat as kinds
 import struct
@@ -26,6 +27,8 @@ HAS_DIR_FD = {os.open, os.stat, os.rename, os.link, os.unlink, os.mkdir, os.rmdi
 ) and hasattr(os, 'O_NOFOLLOW')
 """Whether files can be reached relative to an open folder."""
 
+_LISTS_OPEN_FOLDERS = HAS_DIR_FD and os.scandir in os.supports_fd
+
 FEW = 8
 """Up to so many files are synced one by one; more are with one call for the file system."""
 
@@ -41,6 +44,7 @@ _NO_SUCH_CALL = {
 }
 # gone meanwhile, or a folder that cannot be synced on this file system or by this user
 _NOT_TO_SYNC = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES, errno.ENOTSUP}
+_NAME = operator.attrgetter('name')
 _STAMP = struct.Struct('<4Q')
 _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
@@ -72,7 +76,10 @@ def stamp(stat: os.stat_result) -> bytes:
     as long as the stamp of a file is the same, and was not racy, so is its content.
     """
     parts = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-    return _STAMP.pack(*(part & _MASK for part in parts))
+    try:
+        return _STAMP.pack(*parts)
+    except struct.error:  # a time before 1970, perhaps
+        return _STAMP.pack(*(part & _MASK for part in parts))
 
 
 def looks(stat: os.stat_result) -> tuple[int, int, int]:
@@ -219,15 +226,43 @@ class Tree:
         if not HAS_DIR_FD:
             yield Spot(os.path.join(self._look(folders, create=create), name), None)
             return
-        fd = os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
+        fd = self._reach(folders, create=create)
         try:
-            for depth, folder in enumerate(folders, 1):
-                below = _enter(fd, folder, '/'.join(folders[:depth]), create=create)
-                os.close(fd)
-                fd = below
             yield Spot(name, fd)
         finally:
             os.close(fd)
+
+    @contextlib.contextmanager
+    def listed(self, key: str) -> Iterator[list[os.DirEntry[str]]]:
+        """List a folder by name; inside the block the entries can be asked for more.
+
+        Raises:
+            FileNotFoundError, Blocked, InvalidName: see :meth:`at`.
+        """
+        folders = parts_of(key) if key else []
+        if not _LISTS_OPEN_FOLDERS:
+            with os.scandir(self._look(folders, create=False)) as found:
+                entries = sorted(found, key=_NAME)
+            yield entries
+            return
+        # files are then looked at relative to the folder, which takes less than by a whole path
+        fd = self._reach(folders, create=False)
+        try:
+            with os.scandir(fd) as found:
+                entries = sorted(found, key=_NAME)
+            yield entries
+        finally:
+            os.close(fd)
+
+    def _reach(self, folders: list[str], *, create: bool) -> int:
+        fd = os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
+        for depth, folder in enumerate(folders, 1):
+            try:
+                below = _enter(fd, folder, '/'.join(folders[:depth]), create=create)
+            finally:
+                os.close(fd)
+            fd = below
+        return fd
 
     def _look(self, folders: list[str], *, create: bool) -> str:
         path = self.root

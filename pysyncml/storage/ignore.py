@@ -12,7 +12,9 @@ import logging
 import os
 import re
 import stat
+import unicodedata
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.errors import StorageError
@@ -64,6 +66,7 @@ class Ignore:
 
     def __init__(self, root: str, state_dir: str = STATE_FOLDER) -> None:
         self._state_dir = state_dir
+        self._is_ordinary = _ordinary(state_dir)
         self._spec = _load(os.path.join(root, IGNORE_FILE))
 
     def skip(self, rel_path: str, is_dir: bool) -> bool:
@@ -74,7 +77,9 @@ class Ignore:
         has not looked into those to skip. For a path out of the blue see :meth:`ignored`.
         """
         name = rel_path[rel_path.rfind('/') + 1 :]
-        if is_protected(name, self._state_dir) or (not is_dir and _is_trace(name)):
+        if not self._is_ordinary(name) and (
+            is_protected(name, self._state_dir) or (not is_dir and _is_trace(name))
+        ):
             return True
         if self._spec is None or rel_path == IGNORE_FILE:
             return False
@@ -91,6 +96,18 @@ class Ignore:
                 return True
             end = rel_path.find('/', end + 1)
         return self.skip(rel_path, False)
+
+
+def _ordinary(state_dir: str) -> Callable[[str], object]:
+    """Return what tells at a glance most names that are neither protected nor traces.
+
+    They begin with a letter or a digit and have nothing odd in them; of such names only these few
+    mean something.
+    """
+    ours = unicodedata.normalize('NFKC', state_dir).casefold()
+    few = '|'.join(map(re.escape, ('cvs', ours, *sorted(_DESKTOP))))
+    begin = rf'(?!(?i:{few})\Z)[A-Za-z0-9]'
+    return re.compile(rf'{begin}(?:[A-Za-z0-9_.(), -]*[A-Za-z0-9_)(,-])?', re.ASCII).fullmatch
 
 
 def _is_trace(name: str) -> bool:

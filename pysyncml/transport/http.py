@@ -83,6 +83,8 @@ class HTTPTransport:
         UsageError: *verify* names no file, or *fingerprint* is none.
     """
 
+    concurrent = True  # an exchange may go on in a thread of its own
+
     def __init__(
         self,
         *,

@@ -291,3 +291,21 @@ def test_setting_aside_is_done_again_after_it_was_broken_off(tmp_path: Path, mon
         damage.set_aside(str(path))
         assert not [name for name in names if (tmp_path / name).exists()]
     shutil.rmtree(tmp_path)
+
+
+def test_an_index_that_has_lost_a_note_makes_no_doubles(world: World) -> None:
+    """What a scan finds may mean that all has to be compared; the session begins again then."""
+    world.server('s')
+    for name in ('x', 'y', 'z'):
+        world.write('a', name, f'{name}\n')
+    world.sync('a')
+    world.sync('a')
+    database = sqlite3.connect(world.path('a') / '.sync' / 'state.db')
+    with database:
+        database.execute("delete from noteitem where path = 'y'")
+    database.close()
+    world.write('a', 'new', 'new\n')
+    result = world.sync('a')
+    assert result.moved == {'peerAdd': 1}, result
+    assert sorted(world.same('a', 's')) == ['new', 'x', 'y', 'z']
+    assert world.sync('a').moved == {}

@@ -137,7 +137,7 @@ class _Taps:
             yield iter(names)
 
         def wrapped(path: Any = '.') -> Any:
-            if self.busy or isinstance(path, int | bytes):
+            if self.busy or isinstance(path, bytes):
                 return function(path)
             self.tell('scandir', self.path(path), False)
             return found(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from pysyncml.constants import ItemState
 from pysyncml.context import Context
@@ -379,3 +379,39 @@ def test_peers_may_pass_ids_round(run):
         run.note(item, {'remote_id': remote})
     run.commit()
     run.check()
+
+
+# --- what is asked in every session ---------------------------------------------------------------
+
+
+def test_what_is_asked_in_every_session_goes_by_indexes_of_few_rows(tmp_path):
+    """None of it may cost what exists: a session in which nothing changed is to be cheap."""
+    context = Context(storage=f'sqlite:///{tmp_path}/state.db')
+    asked = []
+    event.listen(
+        context.sa_engine,
+        'before_cursor_execute',
+        lambda _connection, _cursor, statement, values, *_: asked.append((statement, values)),
+    )
+    with context.work() as work:
+        ours, binding = stores(work)
+        log, known = work.log(ours), work.knowledge(ours, binding)
+        for item in 'abc':
+            log.record(item, ItemState.ADDED, None, history=False)
+            known.note(item, remote_id=f'r{item}', seq=log.last_seq, unconfirmed=item == 'a')
+        log.record('b', ItemState.DELETED, None, history=False)
+        work.flush()
+        work.connection.execute(context.database.tables.binding.update().values(cursor=4))
+        del asked[:]
+        assert known.unconfirmed(10) == [('ra', 'a')]
+        assert log.count() == 2
+        log.prune()
+        assert log.count() == 2 and log.get('b') is None
+        plans = []
+        for statement, values in list(asked):
+            if 'pysyncml_change' in statement or 'pysyncml_mapping' in statement:
+                found = work.connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {statement}', values)
+                plans += [row[-1] for row in found]
+    named = [plan for plan in plans if '_change_gone' in plan or '_unconfirmed' in plan]
+    assert len(named) == 4, plans
+    assert not [plan for plan in plans if 'SCAN pysyncml' in plan], plans

@@ -135,6 +135,7 @@ def test_a_database_of_the_first_version_gets_what_is_new(url, tmp_path):
     for table, column in (('device', 'encoding'), ('binding', 'suspended')):
         old.execute(f'alter table pysyncml_{table} drop column {column}')
     old.execute('drop table pysyncml_chunk')
+    old.execute('drop index pysyncml_mapping_unconfirmed')
     old.commit()
     old.close()
     context = Context(storage=url)
@@ -144,6 +145,8 @@ def test_a_database_of_the_first_version_gets_what_is_new(url, tmp_path):
     new = sqlite3.connect(path)
     assert 'encoding' in [row[1] for row in new.execute('pragma table_info(pysyncml_device)')]
     assert new.execute('select count(*) from pysyncml_chunk').fetchone() == (0,)
+    names = [row[1] for row in new.execute('pragma index_list(pysyncml_mapping)')]
+    assert 'pysyncml_mapping_unconfirmed' in names
     new.close()
 
 

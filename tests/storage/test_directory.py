@@ -25,6 +25,7 @@ from pysyncml.errors import (
     WrongDirectory,
 )
 from pysyncml.storage import DirectoryStorage, MemoryStorage, Storage, files, is_racy, stamp
+from pysyncml.storage.files import looks, looks_of
 
 
 @pytest.fixture
@@ -182,7 +183,38 @@ def test_walking_finds_regular_files_only(storage, tmp_path):
     found = dict(storage.walk(nothing))
     assert set(found) == {'a/b/c', 'a/z', 'b', 'other/.sync'}
     assert storage.symlinks == ['dangling', 'link', 'loop', 'a/dirlink']
-    assert all(stamp(stat) == stamp(storage.stat(key)) for key, stat in found.items())
+    assert all(seen == stamp(storage.stat(key)) for key, seen in found.items())
+
+
+def test_walking_goes_in_the_order_of_the_keys(storage, tmp_path):
+    keys = ['a-', 'a/b', 'a/b.txt', 'a/c/d', 'a/c/e/f', 'a/c0', 'a.txt', 'a0/x', 'b', '\u00e9/x']
+    for key in reversed(keys):
+        put(tmp_path, key)
+    assert list(storage.list()) == sorted(keys)
+
+
+@pytest.mark.parametrize('opens', [True, False])
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(
+    storage, tmp_path, monkeypatch, opens
+):
+    monkeypatch.setattr(files, '_LISTS_OPEN_FOLDERS', opens)
+    put(tmp_path, 'a/x')
+    put(tmp_path, 'b/x')
+    put(tmp_path, 'elsewhere/secret')
+    walk = storage.walk(lambda key, is_dir: key == 'elsewhere')
+    assert next(walk)[0] == 'a/x'
+    (tmp_path / 'b' / 'x').unlink()
+    (tmp_path / 'b').rmdir()
+    (tmp_path / 'b').symlink_to('elsewhere')
+    assert list(walk) == []
+    assert storage.symlinks == ['b']
+
+
+def test_a_time_before_1970_has_a_stamp(storage, tmp_path):
+    put(tmp_path, 'a')
+    os.utime(tmp_path / 'a', ns=(-1, -1))
+    [(_, seen)] = storage.walk(nothing)
+    assert seen == stamp(storage.stat('a')) and looks_of(seen) == looks(storage.stat('a'))
 
 
 def test_walking_skips_what_it_is_told_to(storage, tmp_path):
@@ -195,7 +227,7 @@ def test_walking_skips_what_it_is_told_to(storage, tmp_path):
         asked.append((key, is_dir))
         return key in ('d', 'a/c', 'l')
 
-    assert [key for key, _ in storage.walk(skip)] == ['f', 'a/b']
+    assert [key for key, _ in storage.walk(skip)] == ['a/b', 'f']
     assert storage.symlinks == []
     assert asked == [
         ('a', True),
@@ -238,14 +270,14 @@ def test_a_missing_directory_is_not_an_empty_one(tmp_path):
 def test_a_folder_that_cannot_be_read_is_not_an_empty_one(storage, tmp_path, monkeypatch):
     put(tmp_path, 'a/x')
     put(tmp_path, 'b/x')
-    scandir = os.scandir
+    open_it = os.open
 
-    def refuse(path):
-        if str(path).endswith('a'):
+    def refuse(path, *args, **values):
+        if path == 'a':
             raise PermissionError(errno.EACCES, 'Permission denied')
-        return scandir(path)
+        return open_it(path, *args, **values)
 
-    monkeypatch.setattr(os, 'scandir', refuse)
+    monkeypatch.setattr(os, 'open', refuse)
     with pytest.raises(StorageError, match='cannot be read: Permission denied'):
         list(storage.walk(nothing))
     unreadable = []
@@ -254,12 +286,12 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(storage, tmp_path, mon
 
 
 def test_a_folder_that_vanishes_meanwhile(storage, tmp_path):
-    put(tmp_path, 'a/x')
-    put(tmp_path, 'b')
+    put(tmp_path, 'a')
+    put(tmp_path, 'b/x')
     walk = storage.walk(nothing)
-    assert next(walk)[0] == 'b'
-    (tmp_path / 'a' / 'x').unlink()
-    (tmp_path / 'a').rmdir()
+    assert next(walk)[0] == 'a'
+    (tmp_path / 'b' / 'x').unlink()
+    (tmp_path / 'b').rmdir()
     assert list(walk) == []
 
 

@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import unicodedata
 
 import pytest
 
 from pysyncml.storage.ignore import Ignore
+from pysyncml.storage.ignore import _is_trace as is_trace
+from pysyncml.storage.ignore import _ordinary as ordinary
+from pysyncml.storage.names import is_protected
 
 
 @pytest.fixture
@@ -73,6 +77,24 @@ def test_traces_are_no_notes(ignore, name):
 def test_these_are_notes(ignore, name):
     assert not ignore().skip(name, False)
     assert not ignore().skip(f'some/folder/{name}', False)
+
+
+@pytest.mark.parametrize('state_dir', ['.sync', 'state', 'State.x', 'ﬀ', 'stra\xdfe', '\uff53'])
+def test_what_is_told_at_a_glance_is_neither_protected_nor_a_trace(state_dir):
+    words = [
+        *('CVS', '.git', '_darcs', '_FOSSIL_', '.sl', 'GIT~1', 'sync', '.sync', 'Thumbs.db'),
+        *('desktop.ini', '.DS_Store', '.a.swp', '.#a', '#a#', 'a~', '~$a', '.~lock.a', 's'),
+        *(state_dir, unicodedata.normalize('NFKC', state_dir).casefold()),
+    ]
+    words += [word.swapcase() for word in words] + [word.lower() for word in words]
+    around = ['', ' ', '.', '\n', '\u200b', '1', 'x', '/', '\\', ':', '~']
+    names = {before + word + after for word in words for before in around for after in around}
+    is_ordinary = ordinary(state_dir)
+    assert is_ordinary('a.txt') and is_ordinary('A (1), b-c_d.txt') and is_ordinary('7')
+    for name in names:
+        if is_ordinary(name):
+            assert not is_protected(name, state_dir), name
+            assert not is_trace(name), name
 
 
 def test_folders(ignore):

@@ -71,7 +71,9 @@ class NotesEngine(pysyncml.cli.DirectorySyncEngine):
     @pysyncml.cli.hook('adapter.create.store')
     def scan_notes(self, context: Any, adapter: Any, store: Any) -> None:
         """Look for changes in the directory, each time before synchronising."""
-        self.agent.scan(store)
+        may_wait = self.deferred is not None and self.agent.is_at_rest(store)
+        if not (may_wait and self.defer(lambda: self.agent.scan(store))):
+            self.agent.scan(store)
 
     @pysyncml.cli.hook('sync.term')
     def tell_what_is_left(self, adapter: Any, stats: Any) -> None:

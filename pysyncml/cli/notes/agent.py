@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pysyncml
-from pysyncml.cli.notes.checking import IndexCheck
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
 from pysyncml.cli.notes.plain import adapted, variants
@@ -69,11 +68,12 @@ class Note(pysyncml.NoteItem):
 class Desk:
     """What is done to notes in one unit of work: rows, and files that follow after the commit."""
 
+    name = 'notes'
+
     def __init__(self, agent: NotesAgent, work: Any) -> None:
         self.agent = agent
         self.work = work
         self.storage = agent.storage
-        self.name = 'notes'
         self.index = NoteIndex(agent.engine.model, work.connection)
         self.batch = self.storage.batch()
         self.bodies: dict[str, bytes] = {}  # staged and not published yet
@@ -218,6 +218,22 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Find out what changed in the directory, and register it with *store*."""
         Scan(self, store).run()
 
+    def is_at_rest(self, store: Any) -> bool:
+        """Whether a client's session may begin before a scan.
+
+        That is so when both sides have synchronised before, nothing was left undone, all notes lie
+        where they should, and the directory is the one it was. (A first scan may take long.)
+        """
+        work, peer = self.engine.context.currentWork, store.peer
+        binding = peer.binding if peer is not None else None
+        if binding is None or binding.sourceAnchor is None or binding.record.suspended:
+            return False
+        here = self.storage.read_identity()
+        if here is None or here != work.options().get('directory'):
+            return False
+        index = NoteIndex(self.engine.model, work.connection)
+        return not work.journal_lines(Desk.name) and not index.misplaced()
+
     # --- reading ------------------------------------------------------------------------------
 
     def _row(self, item_id: str) -> NoteRow:
@@ -293,6 +309,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def check_index(self) -> list[tuple[str, str]]:
         """Compare the index with the files, all of which are read, and with the journal."""
+        from pysyncml.cli.notes.checking import IndexCheck
+
         return IndexCheck(self).run()
 
     def _is_out_of_sight(self, path: str) -> bool:

@@ -12,15 +12,23 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import bindparam, func, select
-
-import pysyncml
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 
 _CHUNK = 500
 
@@ -42,41 +50,51 @@ class NoteRow:
 
 def make_models(model: Any) -> None:
     """Add the tables of sync-notes to the engine's *model*."""
-
-    class NoteItem(model.DatabaseObject, pysyncml.NoteItem):
-        """A note in the index."""
-
-        name = sqlalchemy.Column(sqlalchemy.String, index=True)
-        path = sqlalchemy.Column(sqlalchemy.String, index=True)
-        sha256 = sqlalchemy.Column(sqlalchemy.String(64))
-        inode = sqlalchemy.Column(sqlalchemy.BigInteger)
-        stamp = sqlalchemy.Column(sqlalchemy.LargeBinary)
-        lastmod = sqlalchemy.Column(sqlalchemy.Float)
-        fields_ = sqlalchemy.Column('extensions', sqlalchemy.JSON)
-
-    class NoteBase(model.DatabaseObject):
-        """The text of a note as it was last seen, compressed."""
-
-        body = sqlalchemy.Column(sqlalchemy.LargeBinary)
-
-    class NoteGone(model.DatabaseObject):
-        """The name of a note that is deleted, for peers that have not heard of it yet."""
-
-        name = sqlalchemy.Column(sqlalchemy.String)
-        when = sqlalchemy.Column(sqlalchemy.Float)
-
-    model.NoteItem = NoteItem
-    model.NoteGone = NoteGone
-    model.NoteBase = NoteBase
+    table = model.notes = Table(
+        'noteitem',
+        model.metadata,
+        Column('name', String, index=True),
+        Column('path', String),
+        Column('sha256', String(64)),
+        Column('inode', BigInteger),
+        Column('stamp', LargeBinary),
+        Column('lastmod', Float),
+        Column('extensions', JSON),
+        Column('id', String(32), primary_key=True),
+    )
+    # few lie elsewhere, and they are asked for with each message
+    Index(
+        'noteitem_misplaced',
+        table.c.path,
+        sqlite_where=table.c.path != table.c.name,
+        info={'added': True},
+    )
+    # all that a scan asks of notes that have not changed, in the order of a walk
+    Index('noteitem_path_stamp', table.c.path, table.c.stamp, info={'added': True})
+    # the text of a note as it was last seen, compressed
+    model.note_bases = Table(
+        'notebase',
+        model.metadata,
+        Column('body', LargeBinary),
+        Column('id', String(32), primary_key=True),
+    )
+    # the name of a note that is deleted, for peers that have not heard of it yet
+    model.notes_gone = Table(
+        'notegone',
+        model.metadata,
+        Column('name', String),
+        Column('when', Float),
+        Column('id', String(32), primary_key=True),
+    )
 
 
 class NoteIndex:
     """The rows of all notes, on one connection. Writes are gathered until :meth:`flush`."""
 
     def __init__(self, model: Any, connection: Any) -> None:
-        self._table = model.NoteItem.__table__
-        self._bases = model.NoteBase.__table__
-        self._gone = model.NoteGone.__table__
+        self._table = model.notes
+        self._bases = model.note_bases
+        self._gone = model.notes_gone
         self._connection = connection
         self._rows: dict[str, NoteRow | None] = {}
         self._dirty: set[str] = set()
@@ -87,24 +105,31 @@ class NoteIndex:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def stamps(self) -> dict[str, bytes]:
-        """Return the stamp of every path; none (``b''``) where several notes are said to lie."""
+    def stamps(self) -> Callable[[int], list[tuple[str, bytes | None]]]:
+        """Return what gives, when asked, so many more rows: path and stamp of notes, by path.
+
+        Straight from the driver, as what lies between takes longest; so the paths are as they are
+        written: see :func:`decode`.
+        """
         self.flush()
-        table = self._table
-        query = select(table.c.path, table.c.stamp)
-        rows = self._connection.execute(query).all()
-        found = {_decode(path): stamp or b'' for path, stamp in rows}
-        if len(found) < len(rows):
-            counts = Counter(path for path, _ in rows)
-            found.update((_decode(path), b'') for path, count in counts.items() if count > 1)
-        return found
+        cursor = self._connection.connection.cursor()
+        cursor.execute('SELECT path, stamp FROM noteitem ORDER BY path')
+        fetch: Callable[[int], list[tuple[str, bytes | None]]] = cursor.fetchmany
+        return fetch
+
+    def paths(self) -> list[str]:
+        """Return the paths of all notes."""
+        self.flush()
+        return [
+            decode(path) for path in self._connection.execute(select(self._table.c.path)).scalars()
+        ]
 
     def doubles(self) -> list[str]:
         """Return the paths at which more than one note is said to lie."""
         self.flush()
         path = self._table.c.path
         query = select(path).group_by(path).having(func.count() > 1)
-        return [_decode(path) for path in self._connection.execute(query).scalars()]
+        return [decode(path) for path in self._connection.execute(query).scalars()]
 
     def count(self) -> int:
         """Return how many notes there are."""
@@ -171,7 +196,7 @@ class NoteIndex:
             if row is None and values.id not in self._removed:
                 row = NoteRow(*values)
                 row.stored = True
-                row.name, row.path = _decode(row.name), _decode(row.path)
+                row.name, row.path = decode(row.name), decode(row.path)
                 row.stamp = row.stamp or b''
                 self._rows[row.id] = row
             if row is not None:
@@ -223,7 +248,7 @@ class NoteIndex:
             return self._new_gone[item_id]
         query = select(self._gone.c.name).where(self._gone.c.id == item_id)
         name = self._connection.execute(query).scalar()
-        return None if name is None else _decode(name)
+        return None if name is None else decode(name)
 
     def forget_gone(self, before: float) -> None:
         """Forget the names of notes deleted *before* a time, in seconds since 1970."""
@@ -316,7 +341,8 @@ def _encode(name: str) -> str:
     return name
 
 
-def _decode(name: str) -> str:
+def decode(name: str) -> str:
+    """Return the name that is written as *name*."""
     if '\0' not in name:
         return name
     head, *parts = name.split('\0')

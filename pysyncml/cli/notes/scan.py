@@ -10,10 +10,12 @@ import functools
 import logging
 import os
 import posixpath
-from typing import Any
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import pysyncml
-from pysyncml.cli.notes.index import NoteRow
+from pysyncml.cli.notes.index import NoteRow, decode
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
 
 log = logging.getLogger('pysyncml.cli')
@@ -21,8 +23,20 @@ log = logging.getLogger('pysyncml.cli')
 #: Fewer deletions than this never raise a question.
 FREE_DELETIONS = 10
 
+_ROWS = 1000  # of the index that are read at a time
+_AT_ONCE, _BYTES = 1000, 8 << 20  # changes, and bytes of texts, that are written at a time
 _OFTEN = 86400.0  # seconds between two times that are written down
 _REMEMBERED = 366 * 86400.0  # seconds for which the name of a deleted note is known
+
+
+class Look(NamedTuple):
+    """What a file was found to be: its content, and by what it is recognised."""
+
+    sha256: str
+    inode: int
+    modified: float  # seconds since 1970
+    stamp: bytes
+    racy: bool  # it may yet change without that showing in its stamp
 
 
 class Scan:
@@ -40,7 +54,8 @@ class Scan:
         self.unreadable: set[str] = set()
         self.closed: list[str] = []  # folders that cannot be read, files that cannot be looked at
         self.seen = 0
-        self.looks: dict[str, tuple[str, os.stat_result]] = {}
+        self.looks: dict[str, Look] = {}
+        self._bytes = 0  # of texts that wait to be written
 
     def run(self) -> None:
         """Look, and register what changed.
@@ -53,15 +68,12 @@ class Scan:
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
-        ignore = self.ignore
-        known = self.index.stamps()
-        suspects = self._walk(known, ignore)
+        suspects, missing = self._walk()
         for path in self.closed:
             self.agent.leave(f'"{path}" cannot be read; it is left as it is')
-        missing = [path for path in known if not self._is_hidden(path, ignore)]
+        missing = [path for path in missing if not self._is_hidden(path)]
         self._look_at(suspects)
-        entries = self.index.at([*missing, *(path for path in suspects if path not in known)])
-        entries += self.index.at(suspects)
+        entries = self.index.at(missing) + self.index.at(suspects)
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
@@ -99,9 +111,7 @@ class Scan:
         self.agent.unfinished = set()
         if lines:
             self.desk.work.recover(self.desk)
-            self.index = self.desk.index = type(self.index)(
-                self.engine.model, self.desk.work.connection
-            )
+            self._forget_rows()
             for outcome in self.desk.outcomes:
                 if not outcome.ok:
                     self.agent.unfinished.add(outcome.item_id)
@@ -129,14 +139,14 @@ class Scan:
         places = self.desk.places
         for row in places.waiting():
             if self._stays(row):
-                self.changes.append((row.id, pysyncml.ITEM_MODIFIED, places.give_in(row)))
+                self._change(row.id, pysyncml.ITEM_MODIFIED, places.give_in(row))
 
     def _stays(self, row: NoteRow) -> bool:
         """Whether what is in the way of a note will never go: then its other name counts."""
         if self.engine.isServer:
             return True
         fold, wanted = self.agent.fold, self.agent.fold(row.name)
-        paths = self.index.stamps()
+        paths = self.index.paths()
         alike = [path for path in paths if path != row.name and fold(path) == wanted]
         if any(other.name == other.path for other in self.index.at(alike) if other.id != row.id):
             return True  # this disk takes the two names for one
@@ -147,46 +157,50 @@ class Scan:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _walk(self, known: dict[str, bytes], ignore: Any) -> dict[str, os.stat_result]:
-        """Take all that is unchanged out of *known*; return what has to be looked at."""
-        suspects: dict[str, os.stat_result] = {}
-        unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
-        pop = known.pop
-        for path, stat in self.storage.walk(ignore.skip, self.closed):
-            self.seen += 1
-            before = pop(path, None)
-            if (before is None or before != stamp(stat)) and path not in unfinished:
-                suspects[path] = stat
-        for path in unfinished:
-            known.pop(path, None)
+    def _walk(self) -> tuple[list[str], list[str]]:
+        """Return the paths of files that have to be looked at, and those of notes without a file.
+
+        Files and rows of the index come in one order, so that few have to wait for each other.
+        """
+        comparison = _Stamps()
+        fetch = self.index.stamps()
+        for files in self.storage.runs(self.ignore.skip, self.closed):
+            self.seen += len(files)
+            comparison.take_in(files, fetch(len(files)))
+        while rows := fetch(_ROWS):
+            comparison.take_in([], rows)
         if self.storage.symlinks and not self.engine.context.options.get('symlinks.told'):
             self.agent.trouble(
                 f'symbolic links are not synchronised: {", ".join(self.storage.symlinks[:5])}'
                 + (' and others' if len(self.storage.symlinks) > 5 else '')
             )
             self.desk.work.set_option('symlinks.told', True)
-        return suspects
+        unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
+        suspects = sorted({*comparison.differing, *comparison.files} - unfinished)
+        return suspects, [path for path in comparison.rows if path not in unfinished]
 
-    def _is_hidden(self, path: str, ignore: Any) -> bool:
+    def _is_hidden(self, path: str) -> bool:
         """Whether a note is out of sight rather than gone: it is left as it is."""
         links = {*self.storage.symlinks, *self.closed}
         parent = path
         while parent:
-            if parent in links or ignore.skip(parent, parent != path):
+            if parent in links or self.ignore.skip(parent, parent != path):
                 return True
             parent = posixpath.dirname(parent)
         return False
 
-    def _look_at(self, suspects: dict[str, os.stat_result]) -> None:
+    def _look_at(self, suspects: list[str]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time."""
-        for path in list(suspects):
+        # by the clock from before: what changes from now on is looked at again
+        now = self.storage.fs_now() if suspects and not self.engine.readonly else 0
+        for path in suspects:
             try:
-                self.looks[path] = self.storage.hash(path)
+                digest, stat = self.storage.hash(path)
+                racy = is_racy(stat, now)
+                self.looks[path] = Look(digest, stat.st_ino, stat.st_mtime, stamp(stat), racy)
             except pysyncml.InvalidItem:
-                del suspects[path]  # gone meanwhile
-                self.unreadable.add(path)
+                self.unreadable.add(path)  # gone meanwhile
             except (pysyncml.SyncmlError, OSError) as error:
-                del suspects[path]
                 self.unreadable.add(path)
                 reason = str(error)
                 if isinstance(error, OSError):
@@ -200,10 +214,7 @@ class Scan:
             Entry(row.id, row.path, row.sha256, row.inode)
             for row in sorted(rows.values(), key=self._is_elsewhere)
         ]
-        found = [
-            Found(path, stat.st_ino, functools.partial(str, digest))
-            for path, (digest, stat) in self.looks.items()
-        ]
+        found, strangers = self._related(entries)
         result = compare(entries, found)
         if result.deleted and self._moves_about():
             log.warning('notes are being moved just now: deletions wait for the next time')
@@ -212,20 +223,37 @@ class Scan:
         # known by their inodes alone, which file systems give to new files when old ones are gone
         doubtful = sum(1 for *_, edited in moved if edited)
         self._guard(len(result.deleted) + doubtful)
-        if result.added and not self.engine.readonly:
+        added = sorted(result.added + strangers)
+        if added and not self.engine.readonly:
             self._check_log()
         # deletions come first, as they make room for others on the way, too
         for item_id, _ in result.deleted:
             self.index.remove(item_id)
-            self.changes.append((item_id, pysyncml.ITEM_DELETED, None))
+            self._change(item_id, pysyncml.ITEM_DELETED)
         for item_id, path in result.unchanged:
             self._note(rows[item_id], path)
         for item_id, _, path, edited in moved:
             self._changed(rows[item_id], path, edited=edited)
         for item_id, path in result.modified:
             self._changed(rows[item_id], path, edited=True)
-        for path in result.added:
+        for path in added:
             self._added(path)
+
+    def _related(self, entries: list[Entry]) -> tuple[list[Found], list[str]]:
+        """Return the files that may be one of these notes, and the paths of all others.
+
+        A file with another path, another inode and another content than any of them is new.
+        """
+        paths = {entry.path for entry in entries}
+        inodes = {entry.inode for entry in entries}
+        contents = {entry.sha256 for entry in entries}
+        found, strangers = [], []
+        for path, look in self.looks.items():
+            if path in paths or look.inode in inodes or look.sha256 in contents:
+                found.append(Found(path, look.inode, functools.partial(str, look.sha256)))
+            else:
+                strangers.append(path)
+        return found, strangers
 
     def _check_log(self) -> None:
         """See whether new files are new, rather than the index has lost them.
@@ -247,8 +275,7 @@ class Scan:
         look = self.looks.get(row.path)
         if look is None:
             return False, False
-        digest, stat = look
-        return row.sha256 != digest, row.inode != stat.st_ino
+        return row.sha256 != look.sha256, row.inode != look.inode
 
     def _moves_about(self) -> bool:
         """Whether more files are there now than we saw: one may have been moved behind our back.
@@ -256,7 +283,7 @@ class Scan:
         A file that is moved from a folder we had not looked into yet to one we had would look
         deleted.
         """
-        return sum(1 for _ in self.storage.walk(self.ignore.skip, [])) > self.seen
+        return sum(map(len, self.storage.runs(self.ignore.skip, []))) > self.seen
 
     def _guard(self, deleted: int) -> None:
         """Refuse to believe that most notes were deleted on purpose."""
@@ -275,17 +302,11 @@ class Scan:
 
     def _note(self, row: NoteRow, path: str) -> None:
         """Remember where a note lies and by what its file is recognised."""
-        digest, stat = self.looks[path]
-        row.path, row.sha256 = path, digest
-        row.inode, row.lastmod = stat.st_ino, stat.st_mtime
-        row.stamp = b'' if is_racy(stat, self._now) else stamp(stat)
+        look = self.looks[path]
+        row.path, row.sha256 = path, look.sha256
+        row.inode, row.lastmod = look.inode, look.modified
+        row.stamp = b'' if look.racy else look.stamp
         self.index.put(row)
-
-    @property
-    def _now(self) -> int:
-        if not hasattr(self, '_clock'):
-            self._clock = 0 if self.engine.readonly else self.storage.fs_now()
-        return self._clock
 
     def _changed(self, row: NoteRow, path: str, *, edited: bool) -> None:
         old_name = row.name
@@ -297,17 +318,27 @@ class Scan:
         if self.engine.isServer and (not edited or None not in (old_body, new_body)):
             spec = self.agent.spec(old_name, row.name, old_body, new_body)
         if self.engine.isServer and edited:
-            self.index.set_base(row.id, new_body)
+            self._keep_base(row, new_body)
         self._note(row, path)
         if edited or self.engine.options.syncFilename:
-            self.changes.append((row.id, pysyncml.ITEM_MODIFIED, spec))
+            self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
 
     def _added(self, path: str) -> None:
         row = NoteRow(pysyncml.newID(), path, path, '')
         self._note(row, path)
         if self.engine.isServer:
-            self.index.set_base(row.id, self._text(path))
-        self.changes.append((row.id, pysyncml.ITEM_ADDED, None))
+            self._keep_base(row, self._text(path))
+        self._change(row.id, pysyncml.ITEM_ADDED)
+
+    def _keep_base(self, row: NoteRow, body: bytes | None) -> None:
+        self.index.set_base(row.id, body)
+        self._bytes += len(body or b'')
+
+    def _change(self, item_id: str, state: int, spec: str | None = None) -> None:
+        """Register a change, many at once: memory holds no more of them than that."""
+        self.changes.append((item_id, state, spec))
+        if len(self.changes) >= _AT_ONCE or self._bytes >= _BYTES:
+            self._register()
 
     def _text(self, path: str) -> bytes | None:
         """Return the text at *path* if it is what was just looked at, and fit for merging."""
@@ -317,8 +348,68 @@ class Scan:
             body, stat = self.storage.read(path)
         except (pysyncml.SyncmlError, OSError):
             return None
-        return body if is_text(body) and stamp(stat) == stamp(self.looks[path][1]) else None
+        return body if is_text(body) and stamp(stat) == self.looks[path].stamp else None
 
     def _register(self) -> None:
         self.store.registerChanges(self.changes)
         log.debug('%d changes', len(self.changes))
+        self.changes.clear()
+        self._bytes = 0
+        self.index.flush()
+        self._forget_rows()
+        self.engine.context.save()
+
+    def _forget_rows(self) -> None:
+        """Go on with an index that has nothing in memory."""
+        index = type(self.index)(self.engine.model, self.desk.work.connection)
+        self.index = self.desk.index = index
+
+
+class _Stamps:
+    """Files and rows of the index that have not met: the rest of two lists of path and stamp.
+
+    Each waits until the other one of its path has come, in whatever order that is. But rows come
+    by path: so two of one path come one after the other.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.rows: dict[str, bytes | None] = {}
+        self.differing: list[str] = []
+        self._last: str | None = None  # the path of the last row, as it is written
+
+    def take_in(
+        self, files: Sequence[tuple[str, bytes]], rows: Sequence[tuple[str, bytes | None]]
+    ) -> None:
+        """Take in files and rows, of which most are equal, most often all."""
+        if files != rows:
+            for file, row in zip_longest(files, rows):
+                if file != row or row[0] == self._last:
+                    self._differ(file, row)
+                self._last = row[0] if row is not None else None
+        elif rows:
+            self._last = rows[-1][0]
+
+    def _differ(self, file: tuple[str, bytes] | None, row: tuple[str, bytes | None] | None) -> None:
+        if file is not None:
+            path, now = file
+            if path not in self.rows:
+                self.files[path] = now
+            elif self.rows.pop(path) != now:
+                self.differing.append(path)
+        if row is not None:
+            path, before = decode(row[0]), row[1]
+            if row[0] == self._last:
+                self._doubled(path)
+            elif path not in self.files:
+                self.rows[path] = before
+            elif self.files.pop(path) != before:
+                self.differing.append(path)
+
+    def _doubled(self, path: str) -> None:
+        """Another row of the same path: whichever of them the file is, it has to be looked at."""
+        if path in self.rows:
+            self.rows[path] = None
+        else:
+            self.files.pop(path, None)
+            self.differing.append(path)
