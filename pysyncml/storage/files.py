@@ -45,6 +45,7 @@ _STAMP = struct.Struct('<4Q')
 _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
 _TRIES = 100
+_MOST_OPEN = 64  # folders that are held open at once
 
 
 class Blocked(NotADirectoryError):
@@ -229,6 +230,15 @@ class Tree:
         finally:
             os.close(fd)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Held]:
+        """Give the same tree for many files, its folders staying open for as long as the block."""
+        held = Held(self.root)
+        try:
+            yield held
+        finally:
+            held.let_go()
+
     def _look(self, folders: list[str], *, create: bool) -> str:
         path = self.root
         for depth, folder in enumerate(folders, 1):
@@ -259,10 +269,17 @@ class Tree:
         """Return whether anything is at *key*; a link counts, wherever it leads."""
         return self.lstat(key) is not None
 
-    def place(self, old: Spot, key: str, announce: Callable[[str], None] | None = None) -> str:
+    def place(
+        self,
+        old: Spot,
+        key: str,
+        announce: Callable[[str], None] | None = None,
+        clear: Callable[[str], bool] | None = None,
+    ) -> str:
         """Move the file in *old* to *key*, or to a free name near it; return where it went.
 
-        *announce* is told of each other name before it is tried.
+        *announce* is told of each other name before it is tried. *clear* may make room where
+        something is, and tells whether it has.
         """
         for _ in range(_TRIES):
             try:
@@ -273,6 +290,8 @@ class Tree:
                 if same_file(lstat_at(old), self.lstat(key)):
                     remove(old)  # it was linked there, and we broke off before unlinking it
                     return key
+                if clear is not None and clear(key):
+                    continue
                 key = free_name(key, self.exists)
             except Blocked as blocked:
                 rest = key[len(blocked.key) :]
@@ -296,6 +315,71 @@ class Tree:
             except (OSError, InvalidName):
                 return
             folder = parent_of(folder)
+
+
+class Held(Tree):
+    """A tree whose folders stay open, so that many files of one folder cost one opening.
+
+    That an open folder is still the one that goes by its name is looked at again each time it is
+    used: a folder that was moved away, or exchanged for a link, is noticed as if it were opened.
+    """
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
+
+    @contextlib.contextmanager
+    def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
+        """Do the same as :meth:`Tree.at`."""
+        *folders, name = parts_of(key)
+        if not HAS_DIR_FD:
+            yield Spot(os.path.join(self._look(folders, create=create), name), None)
+            return
+        yield Spot(name, self._folder(folders, create=create))
+
+    def _folder(self, folders: list[str], *, create: bool) -> int:
+        held = self._open.get('')
+        if held is None:
+            held = self._hold('', os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0)))
+        fd, path = held[0], ''
+        for folder in folders:
+            path = f'{path}/{folder}' if path else folder
+            held = self._open.get(path)
+            if held is None or not _is_still(fd, folder, held):
+                self._forget(path)
+                held = self._hold(path, _enter(fd, folder, path, create=create))
+            fd = held[0]
+        return fd
+
+    def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
+        if len(self._open) >= _MOST_OPEN:
+            for other in [one for one in self._open if one and not f'{path}/'.startswith(f'{one}/')]:
+                os.close(self._open.pop(other)[0])
+        stat = os.fstat(fd)
+        self._open[path] = fd, stat.st_dev, stat.st_ino
+        return self._open[path]
+
+    def _forget(self, path: str) -> None:
+        held = self._open.pop(path, None)
+        if held is not None:
+            os.close(held[0])
+            for below in [one for one in self._open if one.startswith(f'{path}/')]:
+                os.close(self._open.pop(below)[0])
+
+    def let_go(self) -> None:
+        """Close all folders."""
+        for fd, _, _ in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+
+def _is_still(fd: int, folder: str, held: tuple[int, int, int]) -> bool:
+    """Return whether *folder* in the open folder *fd* is the one that is *held* open."""
+    try:
+        stat = os.stat(folder, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False  # opening it will say why
+    return (stat.st_dev, stat.st_ino) == held[1:]
 
 
 def parts_of(key: str) -> list[str]:

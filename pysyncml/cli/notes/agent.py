@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pysyncml
@@ -30,6 +30,7 @@ log = logging.getLogger('pysyncml.cli')
 
 _MODIFIED = 'Modified'  # the extension in which notes tell when they were changed
 _BASE_LIMIT = 1 << 20  # bytes of a text whose last version is worth keeping for merges
+_MOMENT = re.compile(r'(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
 _NOT_IN_NAMES = re.compile(r'[^\w,+=!@#$%^&() -]+')
 
 
@@ -548,8 +549,10 @@ def _iso(when: float) -> str:
 
 
 def _seconds(text: str) -> float | None:
+    found = _MOMENT.fullmatch(text)
     try:
-        return float(calendar.timegm(time.strptime(text, '%Y%m%dT%H%M%SZ')))
+        # the way by datetime refuses what is no day or hour, as a plain sum would not
+        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None
     except ValueError:
         return None
 
