@@ -33,6 +33,7 @@ from pysyncml.protocol.stages import Stage, is_legal
 from pysyncml.sync.alerts import answer_alert
 from pysyncml.sync.commands import copy_item, move_item, receive
 from pysyncml.sync.containers import all_or_none, in_order
+from pysyncml.sync.incoming import read_ahead
 from pysyncml.sync.large_objects import gather
 from pysyncml.sync.maps import note_pair
 from pysyncml.sync.outgoing import CONSENT
@@ -211,6 +212,8 @@ def _prefetch(binding: Binding, command: Sync) -> None:
         ours = [item.target_uri for item in items if item.target_uri]
         theirs = [item.source_uri for item in items if item.source_uri]
         binding.known.prefetch(item_ids=ours, remote_ids=theirs)
+    if binding.they_send:
+        read_ahead(binding, members(command.commands))
 
 
 def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:

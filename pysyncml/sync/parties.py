@@ -81,6 +81,8 @@ class Binding:
         self.parties = parties
         #: Whether an item of which parts are missing is there; ``None``: not looked up yet.
         self.unfinished: bool | None = None
+        #: What was read of items before it is their turn, by the :func:`id` of the item.
+        self.read_ahead: dict[int, Any] = {}
 
     @property
     def number(self) -> int:

@@ -84,6 +84,8 @@ class NoteIndex:
         self._new_bases: dict[str, bytes | None] = {}
         self._new_gone: dict[str, str] = {}
         self._new_names: dict[str, set[str]] = {}
+        # names that were asked for → the notes that go, or went, by them
+        self._by_name: dict[str, dict[str, None]] = {}
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -144,12 +146,22 @@ class NoteIndex:
 
     def named(self, name: str) -> list[NoteRow]:
         """Return the notes devices know by this name; more than one only while names clash."""
-        rows = {row.id: row for row in self._select(self._table.c.name == _encode(name))}
-        for item_id in self._new_names.get(name, ()):
-            row = self._rows.get(item_id)
-            if row is not None:
-                rows[item_id] = row
-        return [row for row in rows.values() if row.name == name]
+        if name not in self._by_name:
+            self.prefetch_named([name])
+        rows = map(self._rows.get, self._by_name[name])
+        return [row for row in rows if row is not None and row.name == name]
+
+    def prefetch_named(self, names: Iterable[str]) -> None:
+        """Load the notes that devices know by these names at once."""
+        wanted = [name for name in names if name not in self._by_name]
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            self._by_name.update((name, {}) for name in chunk)
+            for row in self._select(self._table.c.name.in_([_encode(name) for name in chunk])):
+                if row.name in self._by_name:  # it may go by another name since
+                    self._by_name[row.name][row.id] = None
+            for name in chunk:
+                self._by_name[name].update(dict.fromkeys(self._new_names.get(name, ())))
 
     def with_content(self, sha256: str) -> list[NoteRow]:
         """Return the notes whose content has this digest."""
@@ -196,6 +208,8 @@ class NoteIndex:
         """Remember a note."""
         self._rows[row.id] = row
         self._new_names.setdefault(row.name, set()).add(row.id)
+        if row.name in self._by_name:
+            self._by_name[row.name][row.id] = None
         self._dirty.add(row.id)
         self._removed.discard(row.id)
 
