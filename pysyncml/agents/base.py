@@ -193,7 +193,7 @@ class Agent(Extras):
         """
 
     def prefetchMatches(self, items: list[Any]) -> None:
-        """Take notice that matches of these items, which a peer has sent, are about to be asked for.
+        """Take notice that matches of *items*, which a peer has sent, are about to be asked for.
 
         An agent that can look for many at once does it here, so that :meth:`matchItems` need not.
         Items are read before it is their turn only for an agent that overrides this.

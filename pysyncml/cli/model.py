@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Column, Connection, MetaData, String
 from sqlalchemy import inspect as inspect_mapped
 from sqlalchemy.orm import Query, Session, declarative_base, declared_attr
+from sqlalchemy.schema import CreateIndex
 
 from pysyncml.util import adict, newID
 
@@ -55,8 +56,17 @@ class Model(adict):
     """The classes of one engine, as attributes; ``DatabaseObject`` is the base of all."""
 
     def create_tables(self, connection: Connection) -> None:
-        """Create the tables that are missing, within the transaction of *connection*."""
-        self.DatabaseObject.metadata.create_all(connection)
+        """Create the tables that are missing, within the transaction of *connection*.
+
+        Indexes are created with their tables; one that a later version of a program has added to
+        a table (its ``info`` says ``added``) is created where it is missing.
+        """
+        metadata = self.DatabaseObject.metadata
+        metadata.create_all(connection)
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                if index.info.get('added'):
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def makeModel(session: Callable[[], Session]) -> Model:

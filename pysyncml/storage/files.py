@@ -353,7 +353,9 @@ class Held(Tree):
 
     def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
         if len(self._open) >= _MOST_OPEN:
-            for other in [one for one in self._open if one and not f'{path}/'.startswith(f'{one}/')]:
+            for other in [
+                one for one in self._open if one and not f'{path}/'.startswith(f'{one}/')
+            ]:
                 os.close(self._open.pop(other)[0])
         stat = os.fstat(fd)
         self._open[path] = fd, stat.st_dev, stat.st_ino

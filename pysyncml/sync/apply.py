@@ -207,12 +207,13 @@ def _prefetch(binding: Binding, command: Sync) -> None:
     ]
     if binding.role is Role.SERVER:
         remote = [item.source_uri or item.target_uri or '' for item in items]
-        binding.known.prefetch(remote_ids=remote)
+        meant = binding.known.prefetch(remote_ids=remote)
     else:
         ours = [item.target_uri for item in items if item.target_uri]
         theirs = [item.source_uri for item in items if item.source_uri]
-        binding.known.prefetch(item_ids=ours, remote_ids=theirs)
+        meant = binding.known.prefetch(item_ids=ours, remote_ids=theirs)
     if binding.they_send:
+        binding.agent.prefetchItems(meant)
         read_ahead(binding, members(command.commands))
 
 
@@ -261,7 +262,10 @@ def _map(command: Map, parties: Parties) -> list[Reply]:
     binding = _binding_of(command, parties)
     code = StatusCode.NOT_FOUND if binding is None else StatusCode.OK
     if binding is not None:
-        binding.known.prefetch(item_ids=[pair.target for pair in command.items])
+        binding.known.prefetch(
+            item_ids=[pair.target for pair in command.items],
+            remote_ids=[pair.source for pair in command.items],
+        )
         for pair in command.items:
             if parties.limits.is_id(pair.source):
                 note_pair(binding, pair)

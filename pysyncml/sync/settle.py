@@ -139,6 +139,7 @@ def _sync(binding: Binding, status: Status) -> None:
 def _map(binding: Binding, status: Status, item_ids: list[str]) -> None:
     if status.code >= 300:
         return
+    binding.known.prefetch(item_ids=item_ids)
     for item_id in item_ids:
         if binding.known.of_item(item_id) is not None:
             binding.known.note(item_id, unconfirmed=False)

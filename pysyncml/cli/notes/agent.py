@@ -554,9 +554,11 @@ def _iso(when: float) -> str:
 
 def _seconds(text: str) -> float | None:
     found = _MOMENT.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        # the way by datetime refuses what is no day or hour, as a plain sum would not
-        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 

@@ -54,6 +54,15 @@ def make_models(model: Any) -> None:
         lastmod = sqlalchemy.Column(sqlalchemy.Float)
         fields_ = sqlalchemy.Column('extensions', sqlalchemy.JSON)
 
+    table = NoteItem.__table__
+    # few lie elsewhere, and they are asked for with each message
+    sqlalchemy.Index(
+        'noteitem_misplaced',
+        table.c.path,
+        sqlite_where=table.c.path != table.c.name,
+        info={'added': True},
+    )
+
     class NoteBase(model.DatabaseObject):
         """The text of a note as it was last seen, compressed."""
 
