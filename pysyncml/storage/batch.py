@@ -63,9 +63,11 @@ class Operation:
         """Whether the file is kept, and only its name changes."""
         return self.key is not None and self.token is None
 
-    def line(self) -> str:
-        """Return the operation as a line of JSON, all ASCII."""
+    def line(self, body: tuple[int, int, int] | None = None) -> str:
+        """Return the operation as a line of JSON, all ASCII; *body* is told if it was not known."""
         fields = {'v': VERSION, **vars(self)}
+        if body is not None:
+            fields['body'] = body
         fields['expect'] = None if self.expect is None else self.expect.hex()
         return _AS_JSON(fields)
 
@@ -218,8 +220,8 @@ class Batch:
         Raises:
             StorageError: a body could not be made durable.
         """
-        ready = [self._ready(operation) for operation in self._operations.values()]
-        wanted = {operation.token for operation in ready}
+        lines = [one.line(self._ready(one)) for one in self._operations.values()]
+        wanted = {operation.token for operation in self._operations.values()}
         for token in self._tokens:
             if token not in wanted:
                 with contextlib.suppress(OSError):
@@ -234,7 +236,7 @@ class Batch:
             except OSError as error:
                 kind = StoreFull if error.errno in NO_ROOM else StorageError
                 raise kind(f'new notes could not be made durable: {error.strerror}') from error
-        return [operation.line() for operation in ready]
+        return lines
 
     def discard(self) -> None:
         """Forget everything, and remove what was staged. Not after the lines are committed."""
@@ -254,9 +256,10 @@ class Batch:
         self._storage.check(key, folders=folder not in self._folders)
         self._folders.add(folder)
 
-    def _ready(self, operation: Operation) -> Operation:
+    def _ready(self, operation: Operation) -> tuple[int, int, int] | None:
+        """Give the staged body of *operation* the mode it is to have; return what it looks like."""
         if operation.token is None:
-            return operation
+            return None
         path = self._storage.staged_path(operation.token)
         try:
             staged = os.lstat(path)
@@ -268,7 +271,7 @@ class Batch:
             if mode != kinds.S_IMODE(staged.st_mode):
                 with contextlib.suppress(OSError):  # the content matters more
                     os.chmod(path, mode)
-        return replace(operation, body=looks(staged))
+        return looks(staged)
 
     def _new(
         self,

@@ -44,6 +44,7 @@ _NOT_TO_SYNC = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES, errno.E
 _STAMP = struct.Struct('<4Q')
 _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
+_NO_PARTS = {'', '.', '..'}
 _TRIES = 100
 _MOST_OPEN = 64  # folders that are held open at once
 
@@ -391,7 +392,7 @@ def parts_of(key: str) -> list[str]:
         InvalidName: it does not stay below the root.
     """
     parts = key.split('/')
-    if '\0' in key or any(part in ('', '.', '..') for part in parts):
+    if '\0' in key or not _NO_PARTS.isdisjoint(parts):
         raise InvalidName(f'{key!a} is not a name within the directory')
     return parts
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.limits import TooLong
@@ -237,8 +235,7 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
                 code, text = move_item(binding, command, item)
             case Add() | Replace() | Delete():
                 code, text, alerts = _receive(binding, command, item)
-        reply = reply_to(command, item, code, text)
-        replies.append(replace(reply, more=alerts))
+        replies.append(reply_to(command, item, code, text, alerts))
     return replies
 
 

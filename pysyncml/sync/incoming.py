@@ -65,7 +65,9 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
             if new and not item.more_data and isinstance(item.data, bytes):
                 with contextlib.suppress(Exception):
                     ahead[id(item)] = _load(binding, command, item)
-    binding.agent.prefetchMatches(list(ahead.values()))
+    if ahead:
+        alike = binding.agent.prefetchMatches(list(ahead.values()))
+        binding.known.prefetch(item_ids=[*map(str, alike)])
 
 
 def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:

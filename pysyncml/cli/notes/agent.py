@@ -470,9 +470,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             row.name == item.name and (row.extensions or {}) == item.extensions
         )
 
-    def prefetchMatches(self, items: list[Any]) -> None:
+    def prefetchMatches(self, items: list[Any]) -> list[str]:
         """Load the rows of our notes that go by the names of *items* at once."""
-        self.desk.index.prefetch_named({item.name for item in items if item.named})
+        names = {item.name for item in items if item.named}
+        self.desk.index.prefetch_named(names)
+        return [row.id for name in names for row in self.desk.index.named(name)]
 
     def matchItem(self, item: Any) -> Note | None:
         """Return our note of the same name; for a peer that sends no names, of the same content."""
