@@ -73,8 +73,12 @@ def stamp(stat: os.stat_result) -> bytes:
     Size, time of modification, time of change (both in ns) and inode, as git's index keeps them:
     as long as the stamp of a file is the same, and was not racy, so is its content.
     """
-    parts = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-    return _STAMP.pack(*(part & _MASK for part in parts))
+    return _STAMP.pack(
+        stat.st_size & _MASK,
+        stat.st_mtime_ns & _MASK,
+        stat.st_ctime_ns & _MASK,
+        stat.st_ino & _MASK,
+    )
 
 
 def looks(stat: os.stat_result) -> tuple[int, int, int]:
@@ -199,10 +203,13 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._below = os.path.join(root, '')
 
     def path(self, key: str) -> str:
         """Return the path of *key* in the file system. Only for messages and whole folders."""
-        return os.path.join(self.root, *key.split('/')) if key else self.root
+        if not key:
+            return self.root
+        return self._below + (key if os.sep == '/' else key.replace('/', os.sep))
 
     def own(self, key: str) -> Spot:
         """Return the spot of *key* without looking at its folders: for those only we write to."""

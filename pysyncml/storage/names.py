@@ -78,6 +78,11 @@ def local_name(name: str, state_dir: str = STATE_FOLDER, *, windows: bool = _WIN
 
     :raises InvalidName: with one line that says why, when there must be no such file.
     """
+    return _local_name(name, state_dir, windows)
+
+
+@lru_cache(maxsize=256)  # a name is asked for several times in a row
+def _local_name(name: str, state_dir: str, windows: bool) -> str:
     if not name.isascii():
         try:
             name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
