@@ -68,7 +68,7 @@ class ChangeLog:
             query = select(
                 change.c.item_id, change.c.seq, change.c.state, change.c.registered
             ).where(change.c.store_id == self.store_id, change.c.item_id.in_(chunk))
-            for row in self._connection.execute(query):
+            for row in self._connection.execute(query).all():
                 self._rows[row.item_id] = Change(*row)
 
     def get(self, item_id: str) -> Change | None:

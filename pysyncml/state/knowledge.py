@@ -154,7 +154,7 @@ class Knowledge:
             chunk = keys[start : start + CHUNK]
             for key in chunk:
                 index.setdefault(key, None)
-            for row in self._connection.execute(mine.where(column.in_(chunk))):
+            for row in self._connection.execute(mine.where(column.in_(chunk))).all():
                 if row.item_id in self._deleted or row.item_id in self._dirty:
                     continue
                 known = self._by_item.get(row.item_id) or _known(row)
@@ -335,7 +335,7 @@ class Knowledge:
             .order_by(change.c.seq)
             .limit(limit)
         )
-        return [Pending(*row) for row in self._connection.execute(query)]
+        return [Pending(*row) for row in self._connection.execute(query).all()]
 
     def first_pending(self, after: int) -> int | None:
         """Return the number of the first change beyond *after* that the peer does not know."""
@@ -374,7 +374,7 @@ class Knowledge:
             .where(mapping.c.binding_id == self.binding_id, mapping.c.unconfirmed.is_(True))
             .limit(limit)
         )
-        return [(row[0], row[1]) for row in self._connection.execute(query) if row[0]]
+        return [(row[0], row[1]) for row in self._connection.execute(query).all() if row[0]]
 
     def unseen(self, session: int, limit: int = 1000) -> Iterator[str]:
         """Yield our items that the peer did not show in this *session*, nor soft-delete."""

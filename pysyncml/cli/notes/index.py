@@ -187,7 +187,7 @@ class NoteIndex:
         columns = [table.c[name] for name in ('id', 'name', 'path', 'sha256', 'inode', 'stamp')]
         query = select(*columns, table.c.lastmod, table.c.extensions).where(where)
         rows = []
-        for values in self._connection.execute(query):
+        for values in self._connection.execute(query).all():
             row = self._rows.get(values.id)
             if row is None and values.id not in self._removed:
                 row = NoteRow(*values)
