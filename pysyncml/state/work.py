@@ -103,6 +103,10 @@ class UnitOfWork:
         finally:
             self.database.current.reset(self._token)
             self._stack.close()
+            # publishers know us, too: without this all would stay until cycles are looked for
+            self.publishers = []
+            self._logs.clear()
+            self._knowledge.clear()
 
     def _commit(self) -> None:
         lines: list[tuple[Publisher, list[str]]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ import pytest
 import sqlalchemy
 from sqlalchemy import event
 
+from pysyncml.cli.notes.index import NoteIndex
+from pysyncml.cli.notes.places import Places
+from pysyncml.state.changes import ChangeLog
+from pysyncml.state.knowledge import Knowledge
 from tests.faults.bench import Bench
 from tests.faults.taps import Call, tapped
 
@@ -116,6 +121,27 @@ def test_statements(tmp_path: Path, what) -> None:
     more = {text: (few[text], n) for text, n in many.items() if n > few[text] + 3}
     assert not more
     assert many.total() <= few.total() + 10
+
+
+def test_what_a_message_knew_goes_with_its_unit_of_work(tmp_path: Path) -> None:
+    """Also while nobody looks for cycles."""
+    bench = Bench(tmp_path)
+    write(bench, FEW)
+    bench.sync('a')
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(4):
+            (bench.path('a') / f'{number}.txt').write_bytes(b'another\n')
+            bench.sync('a')
+            bench.sync('b')
+        kinds = Counter(type(thing) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    bench.close()
+    programs = 1 + 1 + 2 * 4  # the last one of each may still be there
+    assert kinds[Knowledge] <= 1 and kinds[ChangeLog] <= 1
+    assert kinds[NoteIndex] <= programs and kinds[Places] <= programs
 
 
 def test_folders_are_opened_once_for_many_files(tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ class Desk:
 
         return take_back
 
+    def let_go(self) -> None:
+        """Forget everything: the unit of work is over."""
+        self.bodies.clear()
+        del self.places, self.index  # places know the desk
+
     # --- taking part in the commit ------------------------------------------------------------
 
     def prepare(self) -> list[str]:
@@ -196,6 +201,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if work is None:
             raise pysyncml.LogicalError('notes can only be reached inside a unit of work')
         if self._desk is None or self._desk.work is not work:
+            if self._desk is not None:
+                self._desk.let_go()
             self._desk = Desk(self, work)
             work.publishers.append(self._desk)
         return self._desk

@@ -92,7 +92,7 @@ class NoteIndex:
         self._removed: set[str] = set()
         self._new_bases: dict[str, bytes | None] = {}
         self._new_gone: dict[str, str] = {}
-        self._new_names: dict[str, set[str]] = {}
+        self._new_names: dict[str, tuple[str, ...]] = {}
         # names that were asked for → the notes that go, or went, by them
         self._by_name: dict[str, dict[str, None]] = {}
 
@@ -216,7 +216,9 @@ class NoteIndex:
     def put(self, row: NoteRow) -> None:
         """Remember a note."""
         self._rows[row.id] = row
-        self._new_names.setdefault(row.name, set()).add(row.id)
+        alike = self._new_names.get(row.name, ())
+        if row.id not in alike:
+            self._new_names[row.name] = (*alike, row.id)
         if row.name in self._by_name:
             self._by_name[row.name][row.id] = None
         self._dirty.add(row.id)
@@ -272,11 +274,15 @@ class NoteIndex:
             self._new_gone.clear()
         if self._new_bases:
             self._write_bases()
-        rows = [self._rows[item_id] for item_id in self._dirty]
-        self._dirty.clear()
         self._new_names.clear()
-        fresh = [_values(row) for row in rows if row is not None and not row.stored]
-        stored = [_values(row) for row in rows if row is not None and row.stored]
+        rows = [row for item_id in self._dirty if (row := self._rows[item_id]) is not None]
+        self._dirty.clear()
+        for start in range(0, len(rows), _CHUNK):
+            self._write(rows[start : start + _CHUNK])
+
+    def _write(self, rows: list[NoteRow]) -> None:
+        fresh = [_values(row) for row in rows if not row.stored]
+        stored = [_values(row) for row in rows if row.stored]
         if fresh:
             self._connection.execute(self._table.insert(), fresh)
         if stored:
@@ -285,8 +291,7 @@ class NoteIndex:
             where = self._table.c.id == bindparam('b_id')
             self._connection.execute(self._table.update().where(where), stored)
         for row in rows:
-            if row is not None:
-                row.stored = True
+            row.stored = True
 
     def _write_bases(self) -> None:
         self._delete(self._bases, self._new_bases)

@@ -65,6 +65,8 @@ class Scan:
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
+        suspects.clear()
+        self.looks.clear()
         self._give_in()
         self._register()
 
@@ -182,6 +184,7 @@ class Scan:
         for path in list(suspects):
             try:
                 self.looks[path] = self.storage.hash(path)
+                suspects[path] = self.looks[path][1]  # one of the two is enough to keep
             except pysyncml.InvalidItem:
                 del suspects[path]  # gone meanwhile
                 self.unreadable.add(path)
