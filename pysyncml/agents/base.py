@@ -192,6 +192,17 @@ class Agent(Extras):
         An agent that can load many at once does it here; the default does nothing.
         """
 
+    def prefetchMatches(self, items: list[Any]) -> Iterable[str]:
+        """Take notice that matches of *items*, which a peer has sent, are about to be asked for.
+
+        An agent that can look for many at once does it here, so that :meth:`matchItems` need not.
+        Items are read before it is their turn only for an agent that overrides this.
+
+        Returns:
+            The ids of those of ours that may be matches, as far as they are known.
+        """
+        return ()
+
     def settleItems(self) -> Iterable[tuple[str, str | None]]:
         """Take notice that a peer has sent all of its changes in this session.
 

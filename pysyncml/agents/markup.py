@@ -24,6 +24,7 @@ from pysyncml.errors import InvalidContent
 _FORBIDDEN = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]')
 _NAME = re.compile(r'[^\W\d][\w.\-]*', re.ASCII)
 _PLAIN = re.compile(rb'[\t\n -%\'-;=?-~]*')
+_FLAT = re.compile(rb'<([A-Za-z_][A-Za-z0-9_.\-]*)>([\t\n -%\'-;=?-~]*)</\1>')
 _DECLARATION = re.compile(r'\s*<\?xml[^>]*\?>')
 _BLANKS = b' \t\r\n\0'
 
@@ -114,6 +115,25 @@ def parse(data: bytes) -> Any:
     if doctype is not None and next(doctype.iterentities(), None) is not None:
         raise InvalidContent('the content declares entities, which are not accepted')
     return root
+
+
+def flat_parts(data: bytes, root: str) -> list[tuple[str, bytes]] | None:
+    """Return name and content of each element in a document of the plainest form.
+
+    That is how most items are written here: the root, in it elements without attributes, in these
+    printable ASCII without any markup. ``None`` for all others: it takes a parser to read them.
+    """
+    start, end = b'<%b>' % root.encode(), b'</%b>' % root.encode()
+    if not data.startswith(start) or not data.endswith(end):
+        return None
+    parts, position, last = [], len(start), len(data) - len(end)
+    while position < last:
+        part = _FLAT.match(data, position, last)
+        if part is None:
+            return None
+        parts.append((part[1].decode(), part[2]))
+        position = part.end()
+    return parts
 
 
 def _as_xml(data: bytes) -> bytes:

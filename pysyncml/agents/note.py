@@ -110,14 +110,10 @@ class NoteItem(Item, Ext):
 
     @classmethod
     def _from_sif(cls, data: bytes) -> Any:
-        root = markup.parse(data)
-        if markup.local_name(root) != 'note':
-            raise InvalidContent(f'not a SIF note: the root is {markup.local_name(root)}')
         name: str | None = None
         body: bytes | None = None
         extensions: dict[str, list[str]] = {}
-        for child in root.iterchildren('*'):
-            tag, value = markup.local_name(child), markup.content(child)
+        for tag, value in markup.flat_parts(data, 'note') or cls._parts(data):
             if tag == 'Subject':
                 name = markup.to_text(value)
             elif tag == 'Body':
@@ -127,6 +123,14 @@ class NoteItem(Item, Ext):
         note = cls(name=name, body=body)
         note.extensions = extensions
         return note
+
+    @staticmethod
+    def _parts(data: bytes) -> Iterator[tuple[str, bytes]]:
+        root = markup.parse(data)
+        if markup.local_name(root) != 'note':
+            raise InvalidContent(f'not a SIF note: the root is {markup.local_name(root)}')
+        for child in root.iterchildren('*'):
+            yield markup.local_name(child), markup.content(child)
 
 
 def _guess(data: bytes) -> str:

@@ -41,6 +41,7 @@ MAX_PLAIN = 512
 
 _GROUPS = {'add': ADDED, 'mod': MODIFIED, 'del': DELETED}
 _MD5 = re.compile('[0-9a-f]{32}', re.IGNORECASE)
+_UNQUOTED = re.compile(r'[\w./~-]*', re.ASCII).fullmatch
 _ENTRY = re.compile(r'([0-9]+):([amdMD])(.*)', re.ASCII)
 
 
@@ -61,6 +62,8 @@ def md5(value: Any) -> str:
 
 def quote(value: Any) -> str:
     """Return *value* percent-quoted."""
+    if isinstance(value, str) and _UNQUOTED(value):
+        return value
     return quote_from_bytes(to_bytes(value))
 
 

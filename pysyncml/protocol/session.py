@@ -10,7 +10,7 @@ middle of a package (OMA-DS-Protocol 1.2, §5 and §6).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pysyncml.constants import AlertCode, Role, StatusCode
@@ -367,7 +367,7 @@ class Session:
         state['remote'] = [self.remote.uri, self.remote.name]
         state['ours'], state['theirs'] = int(self.ours), int(self.theirs)
         state['awaiting'] = {
-            key: list(asdict(sent).values()) for key, sent in self.awaiting.items()
+            key: [getattr(sent, name) for name in _SENT] for key, sent in self.awaiting.items()
         }
         state['datastores'] = [asdict(progress) for progress in self.datastores.values()]
         return state
@@ -410,6 +410,7 @@ class _Counter:
         return str(self.value)
 
 
+_SENT = tuple(field.name for field in fields(Sent))
 _PLAIN = (
     'session_id',
     'version',

@@ -75,7 +75,7 @@ class ChangeLog:
             query = select(
                 change.c.item_id, change.c.seq, change.c.state, change.c.registered
             ).where(change.c.store_id == self.store_id, change.c.item_id.in_(chunk))
-            for row in self._connection.execute(query):
+            for row in self._connection.execute(query).all():
                 self._rows[row.item_id] = Change(*row)
 
     def get(self, item_id: str) -> Change | None:
@@ -125,24 +125,10 @@ class ChangeLog:
         """Write what was gathered."""
         if self._last == self._stored_last:
             return
-        change, store = self._t.change, self._t.datastore
-        fresh: list[dict[str, Any]] = []
-        known: list[dict[str, Any]] = []
-        for item_id, stored in self._dirty.items():
-            row = self._rows[item_id]
-            assert row is not None
-            values = {'seq': row.seq, 'state': row.state, 'registered': row.registered}
-            (known if stored else fresh).append({'b_item': item_id, **values})
-        if fresh:
-            rows = [
-                {'store_id': self.store_id, 'item_id': row.pop('b_item'), **row} for row in fresh
-            ]
-            self._connection.execute(change.insert(), rows)
-        if known:
-            where = and_(
-                change.c.store_id == self.store_id, change.c.item_id == bindparam('b_item')
-            )
-            self._connection.execute(change.update().where(where), known)
+        store = self._t.datastore
+        dirty = list(self._dirty)
+        for start in range(0, len(dirty), CHUNK):
+            self._write(dirty[start : start + CHUNK])
         if self._revisions:
             rows = [{'store_id': self.store_id, **row} for row in self._revisions]
             self._connection.execute(self._t.revision.insert(), rows)
@@ -154,6 +140,26 @@ class ChangeLog:
         self._stored_last = self._last
         if len(self._rows) > MOST_KEPT:
             self._rows.clear()
+
+    def _write(self, item_ids: list[str]) -> None:
+        change = self._t.change
+        fresh: list[dict[str, Any]] = []
+        known: list[dict[str, Any]] = []
+        for item_id in item_ids:
+            row = self._rows[item_id]
+            assert row is not None
+            values = {'seq': row.seq, 'state': row.state, 'registered': row.registered}
+            if self._dirty[item_id]:
+                known.append({'b_item': item_id, **values})
+            else:
+                fresh.append({'store_id': self.store_id, 'item_id': item_id, **values})
+        if fresh:
+            self._connection.execute(change.insert(), fresh)
+        if known:
+            where = and_(
+                change.c.store_id == self.store_id, change.c.item_id == bindparam('b_item')
+            )
+            self._connection.execute(change.update().where(where), known)
 
     def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
         """Keep the newest :data:`MOST_WAYS` ways back of each item."""

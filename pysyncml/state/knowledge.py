@@ -125,31 +125,36 @@ class Knowledge:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def prefetch(self, *, item_ids: Sequence[str] = (), remote_ids: Sequence[str] = ()) -> None:
-        """Load the rows of these items at once, and their newest versions."""
+    def prefetch(
+        self, *, item_ids: Sequence[str] = (), remote_ids: Sequence[str] = ()
+    ) -> list[str]:
+        """Load the rows of these items at once, and their newest versions.
+
+        Returns:
+            The ids of our items that are meant.
+        """
         mapping = self._t.mapping
         self._load(mapping.c.item_id, [i for i in item_ids if i not in self._by_item])
         self._load(mapping.c.remote_id, [i for i in remote_ids if i not in self._by_remote])
-        items = set(item_ids)
+        items = dict.fromkeys(item_ids)
         for remote_id in remote_ids:
             known = self._by_remote.get(remote_id)
             if known is not None:
-                items.add(known.item_id)
+                items[known.item_id] = None
         self.log.prefetch(items)
+        return list(items)
 
     def _load(self, column: Any, keys: list[str]) -> None:
         if not keys:
             return
         mapping = self._t.mapping
         index = self._by_item if column is mapping.c.item_id else self._by_remote
+        mine = _columns(mapping).where(mapping.c.binding_id == self.binding_id)
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             for key in chunk:
                 index.setdefault(key, None)
-            query = _columns(mapping).where(
-                mapping.c.binding_id == self.binding_id, column.in_(chunk)
-            )
-            for row in self._connection.execute(query):
+            for row in self._connection.execute(mine.where(column.in_(chunk))).all():
                 if row.item_id in self._deleted or row.item_id in self._dirty:
                     continue
                 known = self._by_item.get(row.item_id) or _known(row)
@@ -330,7 +335,7 @@ class Knowledge:
             .order_by(change.c.seq)
             .limit(limit)
         )
-        return [Pending(*row) for row in self._connection.execute(query)]
+        return [Pending(*row) for row in self._connection.execute(query).all()]
 
     def first_pending(self, after: int) -> int | None:
         """Return the number of the first change beyond *after* that the peer does not know."""
@@ -369,7 +374,7 @@ class Knowledge:
             .where(mapping.c.binding_id == self.binding_id, mapping.c.unconfirmed.is_(True))
             .limit(limit)
         )
-        return [(row[0], row[1]) for row in self._connection.execute(query) if row[0]]
+        return [(row[0], row[1]) for row in self._connection.execute(query).all() if row[0]]
 
     def unseen(self, session: int, limit: int = 1000) -> Iterator[str]:
         """Yield our items that the peer did not show in this *session*, nor soft-delete."""

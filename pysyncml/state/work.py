@@ -69,6 +69,7 @@ class UnitOfWork:
         self._session: OrmSession | None = None
         self._logs: dict[int, ChangeLog] = {}
         self._knowledge: dict[int, Knowledge] = {}
+        self._unfinished: dict[int, Unfinished] = {}
         self._stack = contextlib.ExitStack()
         self._token: Any = None
 
@@ -86,6 +87,7 @@ class UnitOfWork:
     def _begin(self) -> None:
         self.connection = self._transaction.enter_context(self.database.transaction())
         self.records = Records(self.connection, self.tables)
+        self._unfinished.clear()
 
     def __exit__(
         self,
@@ -101,6 +103,10 @@ class UnitOfWork:
         finally:
             self.database.current.reset(self._token)
             self._stack.close()
+            # publishers know us, too: without this all would stay until cycles are looked for
+            self.publishers = []
+            self._logs.clear()
+            self._knowledge.clear()
 
     def _commit(self) -> None:
         lines: list[tuple[Publisher, list[str]]] = []
@@ -242,7 +248,9 @@ class UnitOfWork:
 
     def unfinished(self, binding_id: int) -> Unfinished:
         """Return what has arrived of the item of a binding that comes in parts."""
-        return Unfinished(self.connection, self.tables, binding_id)
+        if binding_id not in self._unfinished:
+            self._unfinished[binding_id] = Unfinished(self.connection, self.tables, binding_id)
+        return self._unfinished[binding_id]
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from pysyncml.errors import InvalidItem, StorageError, StoreFull
 from pysyncml.storage import files
-from pysyncml.storage.files import looks, looks_of, parts_of, stamp
+from pysyncml.storage.files import looks, looks_of, parent_of, parts_of, stamp
 
 if TYPE_CHECKING:
     from pysyncml.storage.directory import DirectoryStorage
 
 VERSION = 1
 NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+_AS_JSON = json.JSONEncoder(separators=(',', ':')).encode
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,13 @@ class Operation:
         """Whether the file is kept, and only its name changes."""
         return self.key is not None and self.token is None
 
-    def line(self) -> str:
-        """Return the operation as a line of JSON, all ASCII."""
-        fields = dict(vars(self))
+    def line(self, body: tuple[int, int, int] | None = None) -> str:
+        """Return the operation as a line of JSON, all ASCII; *body* is told if it was not known."""
+        fields = {'v': VERSION, **vars(self)}
+        if body is not None:
+            fields['body'] = body
         fields['expect'] = None if self.expect is None else self.expect.hex()
-        return json.dumps({'v': VERSION, **fields}, separators=(',', ':'))
+        return _AS_JSON(fields)
 
     @classmethod
     def of_line(cls, line: str) -> Operation:
@@ -104,6 +108,7 @@ class Batch:
         self._operations: dict[str, Operation] = {}
         self._tokens: list[str] = []
         self._before: list[tuple[str, Operation | None]] = []
+        self._folders: set[str] = set()  # those that a key was allowed to lie in
 
     def __len__(self) -> int:
         return len(self._operations)
@@ -114,12 +119,14 @@ class Batch:
         Raises:
             StoreFull: there is no room for it.
         """
-        self._storage.make_state()
         token = secrets.token_hex(16)
         path = self._storage.staged_path(token)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
         # the state folder is closed to others; as a note the file has the mode notes have here
-        fd = os.open(path, flags, 0o666)
+        try:
+            fd = os.open(path, _NEW, 0o666)
+        except FileNotFoundError:
+            self._storage.make_state()
+            fd = os.open(path, _NEW, 0o666)
         try:
             with os.fdopen(fd, 'wb') as file:
                 file.write(data)
@@ -156,7 +163,7 @@ class Batch:
         Raises:
             InvalidName: there must be no file of that name.
         """
-        self._storage.check(key)
+        self._check(key)
         old = self._operations.get(item_id)
         if old is None:
             self._set(self._new(item_id, key, source, expect, token, digest))
@@ -170,7 +177,7 @@ class Batch:
             InvalidName: there must be no file of that name.
             InvalidItem: the item is deleted in this batch.
         """
-        self._storage.check(key)
+        self._check(key)
         old = self._operations.get(item_id)
         if old is None and source == key:
             return
@@ -213,8 +220,8 @@ class Batch:
         Raises:
             StorageError: a body could not be made durable.
         """
-        ready = [self._ready(operation) for operation in self._operations.values()]
-        wanted = {operation.token for operation in ready}
+        lines = [one.line(self._ready(one)) for one in self._operations.values()]
+        wanted = {operation.token for operation in self._operations.values()}
         for token in self._tokens:
             if token not in wanted:
                 with contextlib.suppress(OSError):
@@ -229,7 +236,7 @@ class Batch:
             except OSError as error:
                 kind = StoreFull if error.errno in NO_ROOM else StorageError
                 raise kind(f'new notes could not be made durable: {error.strerror}') from error
-        return [operation.line() for operation in ready]
+        return lines
 
     def discard(self) -> None:
         """Forget everything, and remove what was staged. Not after the lines are committed."""
@@ -240,9 +247,19 @@ class Batch:
         self._operations.clear()
         self._before.clear()
 
-    def _ready(self, operation: Operation) -> Operation:
+    def _check(self, key: str) -> None:
+        """Make sure that there may be a file *key*; its folders are looked at once for a batch.
+
+        They are looked at again when files are put into them.
+        """
+        folder = parent_of(key)
+        self._storage.check(key, folders=folder not in self._folders)
+        self._folders.add(folder)
+
+    def _ready(self, operation: Operation) -> tuple[int, int, int] | None:
+        """Give the staged body of *operation* the mode it is to have; return what it looks like."""
         if operation.token is None:
-            return operation
+            return None
         path = self._storage.staged_path(operation.token)
         try:
             staged = os.lstat(path)
@@ -254,7 +271,7 @@ class Batch:
             if mode != kinds.S_IMODE(staged.st_mode):
                 with contextlib.suppress(OSError):  # the content matters more
                     os.chmod(path, mode)
-        return replace(operation, body=looks(staged))
+        return looks(staged)
 
     def _new(
         self,

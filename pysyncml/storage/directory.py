@@ -92,6 +92,7 @@ class DirectoryStorage(Storage[os.stat_result]):
         self.clock = clock
         self.files = Tree(self.root)
         self.state = Tree(os.path.join(self.root, state_dir))
+        self._staged = os.path.join(self.state.root, 'staged', '')
         self.symlinks: Keys = []
         self.trash = Trash(
             self.files,
@@ -355,17 +356,18 @@ class DirectoryStorage(Storage[os.stat_result]):
 
     def staged_path(self, token: str) -> str:
         """Return where the body that *token* stands for is staged."""
-        return self.state.path(f'staged/{token}')
+        return self._staged + token
 
-    def check(self, key: str) -> None:
-        """Make sure that there may be a file *key*.
+    def check(self, key: str, *, folders: bool = True) -> None:
+        """Make sure that there may be a file *key*; its *folders* need not be looked at again.
 
         Raises:
             InvalidName: the name is not allowed, or one of its folders is a symbolic link.
         """
         if local_name(key, self.state_dir) != key:
             raise InvalidName(f'{key!a} is not written as names are here')
-        self.files.lstat(key)
+        if folders:
+            self.files.lstat(key)
 
     def make_state(self) -> None:
         """Make the state folder, unless it is there.

@@ -48,7 +48,9 @@ _NAME = operator.attrgetter('name')
 _STAMP = struct.Struct('<4Q')
 _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
+_NO_PARTS = {'', '.', '..'}
 _TRIES = 100
+_MOST_OPEN = 64  # folders that are held open at once
 
 
 class Blocked(NotADirectoryError):
@@ -204,10 +206,13 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._below = os.path.join(root, '')
 
     def path(self, key: str) -> str:
         """Return the path of *key* in the file system. Only for messages and whole folders."""
-        return os.path.join(self.root, *key.split('/')) if key else self.root
+        if not key:
+            return self.root
+        return self._below + (key if os.sep == '/' else key.replace('/', os.sep))
 
     def own(self, key: str) -> Spot:
         """Return the spot of *key* without looking at its folders: for those only we write to."""
@@ -264,6 +269,15 @@ class Tree:
             fd = below
         return fd
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Held]:
+        """Give the same tree for many files, its folders staying open for as long as the block."""
+        held = Held(self.root)
+        try:
+            yield held
+        finally:
+            held.let_go()
+
     def _look(self, folders: list[str], *, create: bool) -> str:
         path = self.root
         for depth, folder in enumerate(folders, 1):
@@ -294,10 +308,17 @@ class Tree:
         """Return whether anything is at *key*; a link counts, wherever it leads."""
         return self.lstat(key) is not None
 
-    def place(self, old: Spot, key: str, announce: Callable[[str], None] | None = None) -> str:
+    def place(
+        self,
+        old: Spot,
+        key: str,
+        announce: Callable[[str], None] | None = None,
+        clear: Callable[[str], bool] | None = None,
+    ) -> str:
         """Move the file in *old* to *key*, or to a free name near it; return where it went.
 
-        *announce* is told of each other name before it is tried.
+        *announce* is told of each other name before it is tried. *clear* may make room where
+        something is, and tells whether it has.
         """
         for _ in range(_TRIES):
             try:
@@ -308,6 +329,8 @@ class Tree:
                 if same_file(lstat_at(old), self.lstat(key)):
                     remove(old)  # it was linked there, and we broke off before unlinking it
                     return key
+                if clear is not None and clear(key):
+                    continue
                 key = free_name(key, self.exists)
             except Blocked as blocked:
                 rest = key[len(blocked.key) :]
@@ -333,6 +356,73 @@ class Tree:
             folder = parent_of(folder)
 
 
+class Held(Tree):
+    """A tree whose folders stay open, so that many files of one folder cost one opening.
+
+    That an open folder is still the one that goes by its name is looked at again each time it is
+    used: a folder that was moved away, or exchanged for a link, is noticed as if it were opened.
+    """
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
+
+    @contextlib.contextmanager
+    def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
+        """Do the same as :meth:`Tree.at`."""
+        *folders, name = parts_of(key)
+        if not HAS_DIR_FD:
+            yield Spot(os.path.join(self._look(folders, create=create), name), None)
+            return
+        yield Spot(name, self._folder(folders, create=create))
+
+    def _folder(self, folders: list[str], *, create: bool) -> int:
+        held = self._open.get('')
+        if held is None:
+            held = self._hold('', os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0)))
+        fd, path = held[0], ''
+        for folder in folders:
+            path = f'{path}/{folder}' if path else folder
+            held = self._open.get(path)
+            if held is None or not _is_still(fd, folder, held):
+                self._forget(path)
+                held = self._hold(path, _enter(fd, folder, path, create=create))
+            fd = held[0]
+        return fd
+
+    def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
+        if len(self._open) >= _MOST_OPEN:
+            for other in [
+                one for one in self._open if one and not f'{path}/'.startswith(f'{one}/')
+            ]:
+                os.close(self._open.pop(other)[0])
+        stat = os.fstat(fd)
+        self._open[path] = fd, stat.st_dev, stat.st_ino
+        return self._open[path]
+
+    def _forget(self, path: str) -> None:
+        held = self._open.pop(path, None)
+        if held is not None:
+            os.close(held[0])
+            for below in [one for one in self._open if one.startswith(f'{path}/')]:
+                os.close(self._open.pop(below)[0])
+
+    def let_go(self) -> None:
+        """Close all folders."""
+        for fd, _, _ in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+
+def _is_still(fd: int, folder: str, held: tuple[int, int, int]) -> bool:
+    """Return whether *folder* in the open folder *fd* is the one that is *held* open."""
+    try:
+        stat = os.stat(folder, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False  # opening it will say why
+    return (stat.st_dev, stat.st_ino) == held[1:]
+
+
 def parts_of(key: str) -> list[str]:
     """Return the parts of *key*.
 
@@ -340,7 +430,7 @@ def parts_of(key: str) -> list[str]:
         InvalidName: it does not stay below the root.
     """
     parts = key.split('/')
-    if '\0' in key or any(part in ('', '.', '..') for part in parts):
+    if '\0' in key or not _NO_PARTS.isdisjoint(parts):
         raise InvalidName(f'{key!a} is not a name within the directory')
     return parts
 

@@ -78,10 +78,16 @@ def local_name(name: str, state_dir: str = STATE_FOLDER, *, windows: bool = _WIN
 
     :raises InvalidName: with one line that says why, when there must be no such file.
     """
-    try:
-        name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
-    except UnicodeEncodeError:
-        raise _refused(name, 'it is no Unicode text') from None
+    return _local_name(name, state_dir, windows)
+
+
+@lru_cache(maxsize=256)  # a name is asked for several times in a row
+def _local_name(name: str, state_dir: str, windows: bool) -> str:
+    if not name.isascii():
+        try:
+            name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
+        except UnicodeEncodeError:
+            raise _refused(name, 'it is no Unicode text') from None
     if not name:
         raise InvalidName('the name is empty')
     if '\0' in name:
@@ -145,6 +151,10 @@ def _check_component(name: str, component: str, state_dir: str) -> None:
         raise _refused(name, 'a part between slashes is empty')
     if _length(component) > MAX_COMPONENT:
         raise _refused(name, f'a part of it is longer than {MAX_COMPONENT} bytes')
+    if _PLAIN.fullmatch(component):
+        if _is_folder(component, state_dir):
+            raise _refused(name, f'{_shown(component)} is a protected folder')
+        return  # it has nothing in it that the rest is about
     # A backslash separates nothing here, but it does on the next peer, and on mounted shares.
     for part in component.split('\\'):
         seen = _INVISIBLE.sub('', part)
@@ -186,7 +196,12 @@ def _is_folder(component: str, state_dir: str) -> bool:
     folded = component.upper().casefold()  # upper() first: some systems take dotless i for I
     if folded in _FOLDED or folded == STATE_FOLDER:
         return True
-    return folded == unicodedata.normalize('NFKC', state_dir).casefold()
+    return folded == _composed(state_dir)
+
+
+@lru_cache(maxsize=16)
+def _composed(state_dir: str) -> str:
+    return unicodedata.normalize('NFKC', state_dir).casefold()
 
 
 def _is_short(stem: str, state_dir: str) -> bool:

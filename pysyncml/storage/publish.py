@@ -89,12 +89,14 @@ def publish(storage: DirectoryStorage, lines: Iterable[str]) -> list[Outcome]:
             outcomes[index] = Outcome(line, '', ok=False, error=f'this line is not usable: {error}')
         else:
             batches.setdefault(operation.batch, []).append((index, operation))
-    run = _Run(storage, [one for batch in batches.values() for _, one in batch])
-    for batch in batches.values():
-        found = run.batch([operation for _, operation in batch])
-        for index, operation in batch:
-            outcomes[index] = found[operation.id]._replace(line=lines[index])
-    failure = run.finish()
+    operations = [one for batch in batches.values() for _, one in batch]
+    with storage.files.held() as tree, storage.state.held() as state:
+        run = _Run(storage, tree, state, operations)
+        for batch in batches.values():
+            found = run.batch([operation for _, operation in batch])
+            for index, operation in batch:
+                outcomes[index] = found[operation.id]._replace(line=lines[index])
+        failure = run.finish()
     done = [outcomes[index] for index in range(len(lines))]
     if failure is None:
         return done
@@ -192,7 +194,8 @@ class _Run(Steps):
         staged = lstat_at(body)
         where = self._where(operation)
         target = key if where is None else where.key
-        if staged is not None and same_file(staged, self._files.regular(target)):
+        linked = staged is not None and staged.st_nlink != 1
+        if linked and same_file(staged, self._files.regular(target)):
             remove(body)  # it was linked, and not yet unlinked
             staged = None
         if staged is None:

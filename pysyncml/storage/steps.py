@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pysyncml.errors import ItemBusy
 from pysyncml.storage.batch import Operation
-from pysyncml.storage.files import looks, looks_of, lstat_at, parent_of, stamp, sync
+from pysyncml.storage.files import Tree, looks, looks_of, lstat_at, parent_of, stamp, sync
+from pysyncml.storage.trash import Slot
 from pysyncml.storage.writers import is_being_written
 
 if TYPE_CHECKING:
@@ -29,11 +30,19 @@ class Where(NamedTuple):
 class Steps:
     """What publishing consists of; each step finds out for itself whether it was done before."""
 
-    def __init__(self, storage: DirectoryStorage, operations: list[Operation]) -> None:
+    def __init__(
+        self,
+        storage: DirectoryStorage,
+        tree: Tree,
+        state: Tree,
+        operations: list[Operation],
+    ) -> None:
         self._storage = storage
-        self._files = storage.files
-        self._state = storage.state
-        self._slot = storage.trash.slot()
+        self._files = tree
+        self._state = state
+        self._slot = Slot(state, storage.clock)
+        # Nobody else puts anything there: what is not named here does not lie aside.
+        self._seen_aside = set(os.listdir(state.path('aside')))
         self._bodies: dict[str, set[tuple[int, int, int]]] = {}
         self._touched: set[str] = set()
         self._left: dict[str, None] = {}
@@ -110,6 +119,8 @@ class Steps:
         return lstat_at(self._state.own(f'staged/{token}')) is not None
 
     def _aside(self, operation: Operation) -> os.stat_result | None:
+        if operation.id not in self._seen_aside:
+            return None
         return lstat_at(self._state.own(aside_of(operation)))
 
     def _untouched(self, operation: Operation) -> bool:
@@ -165,6 +176,7 @@ class Steps:
     def _take(self, operation: Operation) -> None:
         assert operation.source is not None
         aside = self._state.own(aside_of(operation))
+        self._seen_aside.add(operation.id)
         try:
             with self._files.at(operation.source) as spot:
                 os.rename(spot.name, aside.name, src_dir_fd=spot.fd)
@@ -180,10 +192,9 @@ class Steps:
             where = self._where(operation) or Where(other)
             self._note(operation, where._replace(key=other, copy=copy))
 
-        self._clear_folders(key)
-        return self._files.place(self._state.own(place), key, announce)
+        return self._files.place(self._state.own(place), key, announce, self._clear_folders)
 
-    def _clear_folders(self, key: str) -> None:
+    def _clear_folders(self, key: str) -> bool:
         """Remove the folder at *key* if there is nothing in it but other folders.
 
         Folders are not synchronised, so that an empty one is no reason to give a note another
@@ -191,11 +202,12 @@ class Steps:
         """
         there = self._files.lstat(key)
         if there is None or not kinds.S_ISDIR(there.st_mode):
-            return
+            return False
         top = self._files.path(key)
         for folder, _, _ in os.walk(top, topdown=False):
             inner = os.path.relpath(folder, top).replace(os.sep, '/')
             self._files.prune(key if inner == os.curdir else f'{key}/{inner}', keep=parent_of(key))
+        return not self._files.exists(key)
 
     def _discard(self, operation: Operation) -> None:
         """Put the file that was lifted into the trash."""
@@ -205,6 +217,8 @@ class Steps:
             self._slot.put(self._state.own(aside_of(operation)), operation.source)
 
     def _where(self, operation: Operation) -> Where | None:
+        if f'{operation.id}.where' not in self._seen_aside:
+            return None
         try:
             with open(self._state.path(f'{aside_of(operation)}.where'), encoding='ascii') as file:
                 key, copy, inode = json.load(file)
@@ -215,6 +229,7 @@ class Steps:
     def _note(self, operation: Operation, where: Where) -> None:
         """Write down that another name is used, before it is."""
         path = self._state.path(f'{aside_of(operation)}.where')
+        self._seen_aside.add(f'{operation.id}.where')
         with open(f'{path}.new', 'w', encoding='ascii') as file:
             json.dump(where, file)
             file.flush()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode, SyncType
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.limits import TooLong
@@ -33,6 +31,7 @@ from pysyncml.protocol.stages import Stage, is_legal
 from pysyncml.sync.alerts import answer_alert
 from pysyncml.sync.commands import copy_item, move_item, receive
 from pysyncml.sync.containers import all_or_none, in_order
+from pysyncml.sync.incoming import read_ahead
 from pysyncml.sync.large_objects import gather
 from pysyncml.sync.maps import note_pair
 from pysyncml.sync.outgoing import CONSENT
@@ -206,11 +205,14 @@ def _prefetch(binding: Binding, command: Sync) -> None:
     ]
     if binding.role is Role.SERVER:
         remote = [item.source_uri or item.target_uri or '' for item in items]
-        binding.known.prefetch(remote_ids=remote)
+        meant = binding.known.prefetch(remote_ids=remote)
     else:
         ours = [item.target_uri for item in items if item.target_uri]
         theirs = [item.source_uri for item in items if item.source_uri]
-        binding.known.prefetch(item_ids=ours, remote_ids=theirs)
+        meant = binding.known.prefetch(item_ids=ours, remote_ids=theirs)
+    if binding.they_send:
+        binding.agent.prefetchItems(meant)
+        read_ahead(binding, members(command.commands))
 
 
 def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
@@ -233,8 +235,7 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
                 code, text = move_item(binding, command, item)
             case Add() | Replace() | Delete():
                 code, text, alerts = _receive(binding, command, item)
-        reply = reply_to(command, item, code, text)
-        replies.append(replace(reply, more=alerts))
+        replies.append(reply_to(command, item, code, text, alerts))
     return replies
 
 
@@ -258,7 +259,10 @@ def _map(command: Map, parties: Parties) -> list[Reply]:
     binding = _binding_of(command, parties)
     code = StatusCode.NOT_FOUND if binding is None else StatusCode.OK
     if binding is not None:
-        binding.known.prefetch(item_ids=[pair.target for pair in command.items])
+        binding.known.prefetch(
+            item_ids=[pair.target for pair in command.items],
+            remote_ids=[pair.source for pair in command.items],
+        )
         for pair in command.items:
             if parties.limits.is_id(pair.source):
                 note_pair(binding, pair)

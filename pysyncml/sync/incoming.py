@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from pysyncml.agents.base import Agent
 from pysyncml.constants import ItemState, Policy, Role, StatusCode
 from pysyncml.errors import (
     ConflictError,
@@ -19,7 +21,7 @@ from pysyncml.errors import (
     SyncmlError,
     is_of_database,
 )
-from pysyncml.protocol.messages import Add, Delete, Item, ItemsCommand, Replace
+from pysyncml.protocol.messages import Add, Command, Delete, Item, ItemsCommand, Replace
 from pysyncml.state.changes import Change
 from pysyncml.state.knowledge import Known
 from pysyncml.sync.hierarchy import place
@@ -41,6 +43,51 @@ def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) 
     Nothing passes: whatever goes wrong costs this item its Status, and the others go on.
     """
     return take(binding, item, lambda: Incoming(binding, command, item).receive())
+
+
+def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
+    """Read the new items of *commands*, and let the agent look for their like, all at once.
+
+    Only where that is going to be asked: when the peer sends everything. What cannot be read is
+    left for its turn, when it gets its Status.
+    """
+    ahead = binding.read_ahead
+    ahead.clear()
+    overridden = type(binding.agent).prefetchMatches is not Agent.prefetchMatches
+    if not overridden or not (binding.progress.slow or binding.mode.slow):
+        return
+    for command in commands:
+        if not isinstance(command, Add | Replace):
+            continue
+        for item in command.items:
+            remote_id = item.source_uri if item.source_uri is not None else item.target_uri
+            new = remote_id and binding.known.of_remote(remote_id) is None
+            if new and not item.more_data and isinstance(item.data, bytes):
+                with contextlib.suppress(Exception):
+                    ahead[id(item)] = _load(binding, command, item)
+    if ahead:
+        alike = binding.agent.prefetchMatches(list(ahead.values()))
+        binding.known.prefetch(item_ids=[*map(str, alike)])
+
+
+def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:
+    """Return the item of our agent's that the data of *item* hold."""
+    meta = item.meta or command.meta
+    data = item.data
+    if data is None:
+        data = b''
+    if not isinstance(data, bytes):
+        raise InvalidContent('the item has no data that can be stored')
+    if meta is not None and meta.format == 'b64':
+        raise InvalidContent('the data are not valid base64')
+    ctype = (meta.type if meta else None) or _default_type(binding)
+    data = binding.parties.session.quirks.as_utf8(data, ctype)
+    return binding.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
+
+
+def _default_type(binding: Binding) -> str:
+    types = binding.store.contentTypes
+    return next((info for info in types if info.preferred), types[0]).ctype
 
 
 def take(binding: Binding, item: Item, action: Callable[[], int]) -> Answer:
@@ -149,7 +196,9 @@ class Incoming:
         elif self._is_astray():
             return StatusCode.NOT_FOUND
         else:
-            self.loaded = self._load()
+            self.loaded = self.binding.read_ahead.pop(id(self.item), None)
+            if self.loaded is None:
+                self.loaded = _load(self.binding, self.command, self.item)
             place(self.binding, self.loaded, self.item, self.known.item_id if self.known else None)
             self._complete()
             self.digest = self.agent.fingerprint(self.loaded)
@@ -183,19 +232,6 @@ class Incoming:
         ours = self.binding.role is Role.CLIENT and not self.remote_id
         return ours and self.here in (Here.UNKNOWN, Here.DELETED)
 
-    def _load(self) -> Any:
-        meta = self.item.meta or self.command.meta
-        data = self.item.data
-        if data is None:
-            data = b''
-        if not isinstance(data, bytes):
-            raise InvalidContent('the item has no data that can be stored')
-        if meta is not None and meta.format == 'b64':
-            raise InvalidContent('the data are not valid base64')
-        ctype = (meta.type if meta else None) or self._default_type()
-        data = self.binding.parties.session.quirks.as_utf8(data, ctype)
-        return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
-
     def _complete(self) -> None:
         """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel)."""
         metas = (self.command.meta, self.item.meta)
@@ -224,11 +260,6 @@ class Incoming:
         if self.here in (Here.UNCHANGED, Here.CHANGED):
             self._recall(known)
             self.binding.known.lose_ancestor(known.item_id)
-
-    def _default_type(self) -> str:
-        types = self.binding.store.contentTypes
-        preferred = next((info for info in types if info.preferred), types[0])
-        return preferred.ctype
 
     def _situation(self, *, merged: bool = False) -> Situation:
         stale = self._is_stale()

@@ -81,6 +81,10 @@ class Binding:
         self.parties = parties
         #: Whether an item of which parts are missing is there; ``None``: not looked up yet.
         self.unfinished: bool | None = None
+        # worked out of what the peer has announced, as long as it does not announce something else
+        self._content_type: tuple[object, tuple[str, str] | None] | None = None
+        #: What was read of items before it is their turn, by the :func:`id` of the item.
+        self.read_ahead: dict[int, Any] = {}
 
     @property
     def number(self) -> int:
@@ -138,8 +142,11 @@ class Binding:
     @property
     def content_type(self) -> tuple[str, str] | None:
         """The type and version in which we send; ``None`` if the peer takes none of ours."""
-        theirs = self.parties.peer_types(self.progress.peer_store)
-        return common_type(self.store.contentTypes, theirs)
+        announced = self.parties.peer.stores
+        if self._content_type is None or self._content_type[0] is not announced:
+            theirs = self.parties.peer_types(self.progress.peer_store)
+            self._content_type = announced, common_type(self.store.contentTypes, theirs)
+        return self._content_type[1]
 
     def savepoint(self) -> contextlib.AbstractContextManager[None]:
         """Return a block whose work in the database is taken back if it fails."""

@@ -45,10 +45,12 @@ class Reply:
         return replace(self, code=code, items=())
 
 
-def reply_to(command: Command, item: Item, code: int, text: str = '') -> Reply:
+def reply_to(
+    command: Command, item: Item, code: int, text: str = '', more: tuple[Said, ...] = ()
+) -> Reply:
     """Return the answer for one *item* of a command, with a line that explains it."""
     note = (Item(data=text.encode()),) if text else ()
-    return Reply(command, code, note, item.target_uri, item.source_uri)
+    return Reply(command, code, note, item.target_uri, item.source_uri, more)
 
 
 def refuse_all(commands: Iterable[Command], code: int) -> list[Reply]:

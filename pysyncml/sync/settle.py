@@ -139,6 +139,9 @@ def _sync(binding: Binding, status: Status) -> None:
 def _map(binding: Binding, status: Status, item_ids: list[str]) -> None:
     if status.code >= 300:
         return
+    confirmed, progress = set(item_ids), binding.progress
+    progress.mapped = [item_id for item_id in progress.mapped if item_id not in confirmed]
+    binding.known.prefetch(item_ids=item_ids)
     for item_id in item_ids:
         if binding.known.of_item(item_id) is not None:
             binding.known.note(item_id, unconfirmed=False)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysyncml.agents import BaseNoteAgent, NoteItem
+from pysyncml.agents import BaseNoteAgent, NoteItem, markup
 from pysyncml.constants import TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
 from pysyncml.errors import InvalidContent, InvalidContentType
 
@@ -52,6 +52,35 @@ def test_what_sif_looks_like(note, inside):
     assert sif(note) == HEAD + inside + b'</note>'
     back = NoteItem.loads(sif(note), TYPE_SIF_NOTE)
     assert (back.name, back.body) == (note.name, note.body)
+
+
+_PIECES = [
+    '<note>',
+    '</note>',
+    '<a>',
+    '</a>',
+    '<b/>',
+    '<a x="1">',
+    '<!-- -->',
+    '<?p?>',
+    '&lt;',
+    'x',
+]
+
+
+@given(st.lists(st.sampled_from([*_PIECES, '\n', '\r', '\x01', ' ', 'é', ']]>', '"', '&#13;'])))
+def test_the_plainest_form_is_read_as_by_a_parser(pieces):
+    data = f'<note>{"".join(pieces)}</note>'.encode()
+    parts = markup.flat_parts(data, 'note')
+    if parts is not None:
+        root = markup.parse(data)
+        assert parts == [(markup.local_name(n), markup.content(n)) for n in root.iterchildren('*')]
+
+
+def test_notes_of_plain_text_need_no_parser(monkeypatch):
+    note = NoteItem('a/b c.txt', b'one\n\ttwo "3"', Categories='work, urgent')
+    monkeypatch.setattr(markup, 'parse', None)
+    assert NoteItem.loads(sif(note), TYPE_SIF_NOTE) == note
 
 
 @given(

@@ -278,6 +278,54 @@ def test_a_folder_exchanged_for_a_link_after_preparing(tmp_path):
     assert tree(storage) == {'d/x': b'new'}
 
 
+@pytest.mark.skipif(not files.HAS_DIR_FD, reason='folders cannot be opened here')
+@pytest.mark.parametrize('exchange', ['for a link', 'for a folder', 'for nothing'])
+def test_a_folder_exchanged_while_its_files_are_placed(tmp_path, monkeypatch, exchange):
+    """A folder stays open for all its files, and is yet looked at for each of them."""
+    outside, root = tmp_path / 'outside', tmp_path / 'root'
+    outside.mkdir()
+    storage = make(root, **{'d/e/x': b'old'})
+    batch = storage.batch()
+    for name in 'abc':
+        batch.write(name, f'd/e/{name}', batch.stage(name.encode()))
+    lines = batch.prepare()
+    place = files.place_new
+    placed = []
+
+    def exchanging(old, new):
+        place(old, new)
+        placed.append(new.name)
+        if len(placed) == 1:
+            os.rename(root / 'd', outside / 'd')
+            if exchange == 'for a link':
+                (root / 'd').symlink_to(outside / 'd')
+            elif exchange == 'for a folder':
+                (root / 'd' / 'e').mkdir(parents=True)
+
+    monkeypatch.setattr(files, 'place_new', exchanging)
+    outcomes = storage.publish(lines)
+    assert sorted(os.listdir(outside / 'd' / 'e')) == ['a', 'x']
+    assert outcomes[0].stat is None
+    if exchange == 'for a link':
+        assert [o.ok for o in outcomes[1:]] == [False, False]
+        (root / 'd').unlink()
+        assert [o.key for o in storage.publish(lines[1:])] == ['d/e/b', 'd/e/c']
+    assert tree(storage) == {'d/e/b': b'b', 'd/e/c': b'c'}
+
+
+def test_more_folders_than_stay_open(tmp_path):
+    storage = make(tmp_path)
+    batch = storage.batch()
+    keys = [f'{number % 90}/{number % 7}/{number}' for number in range(200)]
+    for key in keys:
+        batch.write(key, key, batch.stage(key.encode()))
+    before = len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else 0
+    assert all(outcome.ok for outcome in storage.publish(batch.prepare()))
+    if before:
+        assert len(os.listdir('/proc/self/fd')) == before
+    assert tree(storage) == {key: key.encode() for key in keys}
+
+
 @pytest.mark.parametrize('key', ['../x', '/x', '.sync/state.db', 'a/../../x', '', '.git/config'])
 def test_names_outside_are_refused(tmp_path, key):
     storage = make(tmp_path, a=b'a')

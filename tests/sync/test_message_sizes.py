@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pysyncml.constants import SyncType
-from pysyncml.protocol.messages import Add, Replace, Status
+from pysyncml.codec import cost
+from pysyncml.constants import Role, SyncType
+from pysyncml.protocol.messages import Add, Location, Replace, Status
+from pysyncml.protocol.session import Session
+from pysyncml.sync.room import Room
 from tests.sync.support import ENGINES, Wire, bookmark, contents, device, edit
 
 letters = st.sampled_from(['x', 'é', '<&>', '\U0001f600', ']]>', '"\'', '\r\n', '\0', '\x1b='])
@@ -52,6 +57,31 @@ def test_no_message_is_too_large(for_client, for_server, here, there, changes, r
     wire = Wire(server, restart=restart)
     client.sync(server, SyncType.SLOW_SYNC, transport=wire)
     check(wire, for_client, for_server)
+
+
+@given(
+    refs=st.lists(st.text(st.sampled_from('aZ0-#/. é&<\n'), max_size=12), max_size=2),
+    targets=st.integers(0, 2),
+    encoding=st.sampled_from(['xml', 'wbxml']),
+    version=st.sampled_from(['1.0', '1.1', '1.2']),
+    code=st.sampled_from([200, 201, 418]),
+)
+def test_a_status_is_measured_as_it_is_written(refs, targets, encoding, version, code):
+    session = Session(Role.SERVER, '1', local=Location('S'), remote=Location('C'))
+    session.encoding, session.version = encoding, version
+    room = Room(session, 10_000)
+    for cmd_ref in ('1', '12', '4711'):
+        status = Status(
+            msg_ref='3',
+            cmd_ref=cmd_ref,
+            cmd='Add',
+            target_refs=tuple(refs[:targets]),
+            source_refs=tuple(refs[targets:]),
+            code=code,
+        )
+        numbered = replace(status, cmd_id='00000')
+        exact = cost(numbered, encoding, version=version)
+        assert exact <= room.measure(status) <= exact + 8
 
 
 @pytest.mark.parametrize('limit', [2000, 2100, 2300, 3000])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pysyncml
@@ -29,6 +29,7 @@ log = logging.getLogger('pysyncml.cli')
 
 _MODIFIED = 'Modified'  # the extension in which notes tell when they were changed
 _BASE_LIMIT = 1 << 20  # bytes of a text whose last version is worth keeping for merges
+_MOMENT = re.compile(r'(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
 _NOT_IN_NAMES = re.compile(r'[^\w,+=!@#$%^&() -]+')
 
 
@@ -92,6 +93,11 @@ class Desk:
             self.bodies, self.places = bodies, places
 
         return take_back
+
+    def let_go(self) -> None:
+        """Forget everything: the unit of work is over."""
+        self.bodies.clear()
+        del self.places, self.index  # places know the desk
 
     # --- taking part in the commit ------------------------------------------------------------
 
@@ -195,6 +201,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if work is None:
             raise pysyncml.LogicalError('notes can only be reached inside a unit of work')
         if self._desk is None or self._desk.work is not work:
+            if self._desk is not None:
+                self._desk.let_go()
             self._desk = Desk(self, work)
             work.publishers.append(self._desk)
         return self._desk
@@ -487,6 +495,12 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             row.name == item.name and (row.extensions or {}) == item.extensions
         )
 
+    def prefetchMatches(self, items: list[Any]) -> list[str]:
+        """Load the rows of our notes that go by the names of *items* at once."""
+        names = {item.name for item in items if item.named}
+        self.desk.index.prefetch_named(names)
+        return [row.id for name in names for row in self.desk.index.named(name)]
+
     def matchItem(self, item: Any) -> Note | None:
         """Return our note of the same name; for a peer that sends no names, of the same content."""
         rows = self.desk.index.named(item.name) if item.named else self._with_text(item)
@@ -566,8 +580,12 @@ def _iso(when: float) -> str:
 
 
 def _seconds(text: str) -> float | None:
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        return float(calendar.timegm(time.strptime(text, '%Y%m%dT%H%M%SZ')))
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 

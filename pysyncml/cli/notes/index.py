@@ -101,7 +101,9 @@ class NoteIndex:
         self._removed: set[str] = set()
         self._new_bases: dict[str, bytes | None] = {}
         self._new_gone: dict[str, str] = {}
-        self._new_names: dict[str, set[str]] = {}
+        self._new_names: dict[str, tuple[str, ...]] = {}
+        # names that were asked for → the notes that go, or went, by them
+        self._by_name: dict[str, dict[str, None]] = {}
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -169,12 +171,22 @@ class NoteIndex:
 
     def named(self, name: str) -> list[NoteRow]:
         """Return the notes devices know by this name; more than one only while names clash."""
-        rows = {row.id: row for row in self._select(self._table.c.name == _encode(name))}
-        for item_id in self._new_names.get(name, ()):
-            row = self._rows.get(item_id)
-            if row is not None:
-                rows[item_id] = row
-        return [row for row in rows.values() if row.name == name]
+        if name not in self._by_name:
+            self.prefetch_named([name])
+        rows = map(self._rows.get, self._by_name[name])
+        return [row for row in rows if row is not None and row.name == name]
+
+    def prefetch_named(self, names: Iterable[str]) -> None:
+        """Load the notes that devices know by these names at once."""
+        wanted = [name for name in names if name not in self._by_name]
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            self._by_name.update((name, {}) for name in chunk)
+            for row in self._select(self._table.c.name.in_([_encode(name) for name in chunk])):
+                if row.name in self._by_name:  # it may go by another name since
+                    self._by_name[row.name][row.id] = None
+            for name in chunk:
+                self._by_name[name].update(dict.fromkeys(self._new_names.get(name, ())))
 
     def with_content(self, sha256: str) -> list[NoteRow]:
         """Return the notes whose content has this digest."""
@@ -191,7 +203,7 @@ class NoteIndex:
         columns = [table.c[name] for name in ('id', 'name', 'path', 'sha256', 'inode', 'stamp')]
         query = select(*columns, table.c.lastmod, table.c.extensions).where(where)
         rows = []
-        for values in self._connection.execute(query):
+        for values in self._connection.execute(query).all():
             row = self._rows.get(values.id)
             if row is None and values.id not in self._removed:
                 row = NoteRow(*values)
@@ -220,7 +232,11 @@ class NoteIndex:
     def put(self, row: NoteRow) -> None:
         """Remember a note."""
         self._rows[row.id] = row
-        self._new_names.setdefault(row.name, set()).add(row.id)
+        alike = self._new_names.get(row.name, ())
+        if row.id not in alike:
+            self._new_names[row.name] = (*alike, row.id)
+        if row.name in self._by_name:
+            self._by_name[row.name][row.id] = None
         self._dirty.add(row.id)
         self._removed.discard(row.id)
 
@@ -274,11 +290,15 @@ class NoteIndex:
             self._new_gone.clear()
         if self._new_bases:
             self._write_bases()
-        rows = [self._rows[item_id] for item_id in self._dirty]
-        self._dirty.clear()
         self._new_names.clear()
-        fresh = [_values(row) for row in rows if row is not None and not row.stored]
-        stored = [_values(row) for row in rows if row is not None and row.stored]
+        rows = [row for item_id in self._dirty if (row := self._rows[item_id]) is not None]
+        self._dirty.clear()
+        for start in range(0, len(rows), _CHUNK):
+            self._write(rows[start : start + _CHUNK])
+
+    def _write(self, rows: list[NoteRow]) -> None:
+        fresh = [_values(row) for row in rows if not row.stored]
+        stored = [_values(row) for row in rows if row.stored]
         if fresh:
             self._connection.execute(self._table.insert(), fresh)
         if stored:
@@ -287,8 +307,7 @@ class NoteIndex:
             where = self._table.c.id == bindparam('b_id')
             self._connection.execute(self._table.update().where(where), stored)
         for row in rows:
-            if row is not None:
-                row.stored = True
+            row.stored = True
 
     def _write_bases(self) -> None:
         self._delete(self._bases, self._new_bases)

@@ -92,7 +92,13 @@ class Places:
         if key in self._claimed:
             return self._owner(key, row) is not None
         full = self.agent.full(path)
-        return os.path.lexists(full) and not os.path.isdir(full) and not self._goes(key, row)
+        try:
+            there = os.lstat(full)
+        except OSError:
+            return False
+        if kinds.S_ISDIR(there.st_mode) or os.path.isdir(full):
+            return False
+        return not self._goes(key, row)
 
     def find(self, name: str, row: NoteRow | None = None) -> str:
         """Return the path for a note called *name*: that name, unless something is in the way."""

@@ -77,6 +77,8 @@ class Scan:
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
+        suspects.clear()
+        self.looks.clear()
         self._give_in()
         self._register()
 

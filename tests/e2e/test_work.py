@@ -1,0 +1,165 @@
+"""What a message costs does not depend on how many notes are in it: counted, not timed."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy import event
+
+from pysyncml.cli.notes.index import NoteIndex
+from pysyncml.cli.notes.places import Places
+from pysyncml.state.changes import ChangeLog
+from pysyncml.state.knowledge import Knowledge
+from tests.faults.bench import Bench
+from tests.faults.taps import Call, tapped
+
+_LISTED = re.compile(r'\(\?(, \?)*\)')
+FEW, MANY = 15, 90  # notes; they fit into one message
+
+
+@contextlib.contextmanager
+def statements() -> Iterator[Counter[str]]:
+    """Count the statements of all databases, by their texts; many rows at once count as one."""
+    counted: Counter[str] = Counter()
+
+    def listen(connection, cursor, statement, *_):
+        counted[_LISTED.sub('(?, ...)', statement)] += 1
+
+    event.listen(sqlalchemy.Engine, 'before_cursor_execute', listen)
+    try:
+        yield counted
+    finally:
+        event.remove(sqlalchemy.Engine, 'before_cursor_execute', listen)
+
+
+def write(bench: Bench, number: int) -> None:
+    """Write so many notes, all in one folder."""
+    folder = bench.path('a') / 'f'
+    folder.mkdir()
+    for each in range(number):
+        (folder / f'note {each}.txt').write_bytes(b'note %d\n' % each)
+
+
+def first(bench: Bench) -> None:
+    """The client has notes, the server none."""
+    bench.sync('a')
+
+
+def second(bench: Bench) -> None:
+    """Another client gets all notes."""
+    bench.sync('a')
+    with statements() as counted:
+        bench.sync('b')
+    bench.counted = counted
+
+
+def both_have_them(bench: Bench) -> None:
+    """Another client has all notes already."""
+    bench.sync('a')
+    for path in sorted(bench.path('a').glob('*/*.txt')):
+        copy = bench.path('b') / path.relative_to(bench.path('a'))
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    with statements() as counted:
+        bench.sync('b')
+    bench.counted = counted
+
+
+def edited(bench: Bench) -> None:
+    """All notes are edited in one place, and the others get that."""
+    bench.settle('a', 'b')
+    for path in sorted(bench.path('a').glob('*/*.txt')):
+        path.write_bytes(b'another text, which is longer\n')
+    with statements() as counted:
+        bench.sync('a')
+        bench.sync('b')
+    bench.counted = counted
+
+
+def renamed(bench: Bench) -> None:
+    """Their folder gets another name."""
+    bench.settle('a', 'b')
+    bench.path('a').joinpath('f').rename(bench.path('a') / 'g')
+    with statements() as counted:
+        bench.sync('a')
+        bench.sync('b')
+    bench.counted = counted
+
+
+def deleted(bench: Bench) -> None:
+    """All notes but one are deleted."""
+    bench.settle('a', 'b')
+    for path in sorted(bench.path('a').glob('*/*.txt'))[1:]:
+        path.unlink()
+    with statements() as counted:
+        bench.sync('a')
+        bench.sync('b')
+    bench.counted = counted
+
+
+@pytest.mark.parametrize('what', [first, second, both_have_them, edited, renamed, deleted])
+def test_statements(tmp_path: Path, what) -> None:
+    """As many statements for many notes as for a few."""
+    counts = []
+    for number in (FEW, MANY):
+        bench = Bench(tmp_path / str(number))
+        write(bench, number)
+        with statements() as bench.counted:
+            what(bench)
+        counts.append(bench.counted)
+        names = ('s', 'a', 'b') if what is not first else ('s', 'a')
+        assert len(bench.same(*names)) == (number if what is not deleted else 1)
+        bench.close()
+    few, many = counts
+    more = {text: (few[text], n) for text, n in many.items() if n > few[text] + 3}
+    assert not more
+    assert many.total() <= few.total() + 10
+
+
+def test_what_a_message_knew_goes_with_its_unit_of_work(tmp_path: Path) -> None:
+    """Also while nobody looks for cycles."""
+    bench = Bench(tmp_path)
+    write(bench, FEW)
+    bench.sync('a')
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(4):
+            (bench.path('a') / f'{number}.txt').write_bytes(b'another\n')
+            bench.sync('a')
+            bench.sync('b')
+        kinds = Counter(type(thing) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    bench.close()
+    programs = 1 + 1 + 2 * 4  # the last one of each may still be there
+    assert kinds[Knowledge] <= 1 and kinds[ChangeLog] <= 1
+    assert kinds[NoteIndex] <= programs and kinds[Places] <= programs
+
+
+def test_folders_are_opened_once_for_many_files(tmp_path: Path) -> None:
+    """While files are published their folder stays open."""
+    opened = []
+    for number in (FEW, MANY):
+        bench = Bench(tmp_path / str(number))
+        folder = bench.path('s') / 'f'
+        write(bench, number)
+        calls: Counter[str] = Counter()
+
+        def listen(call: Call, calls=calls) -> None:
+            if call.name == 'open' and not call.over:
+                calls[call.path] += 1
+
+        with tapped(listen):
+            bench.sync('a')
+        bench.same('s', 'a')
+        opened.append(calls[str(folder)])
+        bench.close()
+    assert opened[1] <= opened[0] + 2
