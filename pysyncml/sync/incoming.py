@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import time
 from collections.abc import Callable
@@ -188,13 +189,18 @@ class Incoming:
         data = self.item.data
         if data is None:
             data = b''
-        if not isinstance(data, bytes):
+        if not isinstance(data, bytes | io.BufferedReader):
             raise InvalidContent('the item has no data that can be stored')
         if meta is not None and meta.format == 'b64':
             raise InvalidContent('the data are not valid base64')
         ctype = (meta.type if meta else None) or self._default_type()
+        plain_type = ctype.partition(';')[0].strip()
+        if not isinstance(data, bytes):
+            if self.agent.reads_in_pieces(plain_type):
+                return self.agent.loadItem(data, plain_type, None)
+            data = data.read()
         data = self.binding.parties.session.quirks.as_utf8(data, ctype)
-        return self.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
+        return self.agent.loadsItem(data, plain_type, None)
 
     def _complete(self) -> None:
         """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel)."""
@@ -521,6 +527,5 @@ class Incoming:
 
 def _shown(item: Any) -> dict[str, Any]:
     """Return the fields of an item that an agent may alter, without what is heavy."""
-    return {
-        name: value for name, value in item.values().items() if name != 'body' and value is not None
-    }
+    values = {name: getattr(item, name, None) for name in item.fields if name != 'body'}
+    return {name: value for name, value in values.items() if value is not None}

@@ -24,7 +24,7 @@ from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync.announcing import announced
 from pysyncml.sync.object_cache import ObjectCache
-from pysyncml.sync.pairing import common_type, find_uri
+from pysyncml.sync.pairing import common_types, find_uri
 
 
 class LocalStore(Protocol):
@@ -138,8 +138,13 @@ class Binding:
     @property
     def content_type(self) -> tuple[str, str] | None:
         """The type and version in which we send; ``None`` if the peer takes none of ours."""
+        return next(iter(self.content_types), None)
+
+    @property
+    def content_types(self) -> list[tuple[str, str]]:
+        """The types and versions in which we can send, the best first; empty if there is none."""
         theirs = self.parties.peer_types(self.progress.peer_store)
-        return common_type(self.store.contentTypes, theirs)
+        return common_types(self.store.contentTypes, theirs)
 
     def savepoint(self) -> contextlib.AbstractContextManager[None]:
         """Return a block whose work in the database is taken back if it fails."""
@@ -288,6 +293,10 @@ class Parties:
             binding = Binding(self.stores[progress.store], record, progress, self)
             self._bindings[progress.store] = binding
         return binding
+
+    def part(self) -> None:
+        """Let go of the bindings, which know us: what a message brought is not kept any longer."""
+        self._bindings.clear()
 
     # --- statistics ---------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ __all__ = ['Arrival']
 MOST_HEAD = 1 << 16
 """Bytes of the first line of a request and its headers together."""
 
-_IN_MEMORY = 1 << 20  # bytes: what is more goes to a temporary file
+_IN_MEMORY = 5 << 20  # bytes: what is more goes to a temporary file
 _WORD = re.compile(rb"[\r\nA-Za-z0-9!#$%&'*+.^_`|~-]")  # what a request may begin with
 _END = re.compile(rb'\n\r?\n')
 # values with their blanks: to leave those out in here takes time that grows with their square

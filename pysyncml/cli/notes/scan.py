@@ -109,6 +109,7 @@ class Scan:
                     self.unreadable.add(outcome.key)
             self.unreadable -= {o.key for o in self.desk.outcomes if o.ok}
         self.storage.sweep(self.desk.work.journal_lines(self.desk.name))
+        self.desk.work.clear_away()
         self._expire()
 
     def _expire(self) -> None:
@@ -311,8 +312,10 @@ class Scan:
 
     def _text(self, path: str) -> bytes | None:
         """Return the text at *path* if it is what was just looked at, and fit for merging."""
-        from pysyncml.cli.notes.agent import is_text
+        from pysyncml.cli.notes.agent import TEXT_LIMIT, is_text
 
+        if self.looks[path][1].st_size > TEXT_LIMIT:
+            return None
         try:
             body, stat = self.storage.read(path)
         except (pysyncml.SyncmlError, OSError):
