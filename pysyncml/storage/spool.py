@@ -240,10 +240,15 @@ class Spooled(io.BufferedReader):
         return Arrived(self, size)
 
     def move_to(self, path: str, size: int) -> None:
-        """Make the first *size* bytes the file *path*, on the same disk; this ends the stream."""
+        """Make the first *size* bytes the file *path*, on the same disk; this ends the stream.
+
+        That lasts when the file is synced, and the folder it comes to.
+        """
         os.ftruncate(self.fileno(), size)
         self.close()  # an open file cannot be renamed everywhere
         os.rename(self._path, path)
+        folder = os.path.dirname(self._path)
+        files.sync([folder], whole=folder)
 
 
 class Arrived:
