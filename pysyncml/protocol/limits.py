@@ -34,7 +34,8 @@ class Limits:
         commands: commands and items in one message.
         least_message: bytes; a peer that takes smaller messages still gets ones of this size.
         largest_message: bytes; a peer that takes larger messages gets ones of this size.
-        part: bytes of a message with a part of an item, to a peer of our kind that sets no limit.
+        part: bytes of a message with a part of an item, to a server of our kind that sets no limit;
+            of one from a server, which has to keep its answer, half of that.
         item: bytes of an item that comes in parts, where the datastore sets no limit of its own.
         in_memory: the same of one that has to be held in memory: there is no folder for what
             arrives, or the agent does not read it piece by piece.
@@ -59,7 +60,7 @@ class Limits:
     commands: int = 150_000
     least_message: int = 500
     largest_message: int = 16 << 20
-    part: int = 4 << 20
+    part: int = 8 << 20
     item: int = 4 << 30
     in_memory: int = 128 << 20
     unfinished: int = 16 << 30

@@ -14,7 +14,7 @@ __all__ = ['Arrival']
 MOST_HEAD = 1 << 16
 """Bytes of the first line of a request and its headers together."""
 
-_IN_MEMORY = 5 << 20  # bytes: what is more goes to a temporary file
+_IN_MEMORY = 1 << 20  # bytes: what is more goes to a temporary file
 _WORD = re.compile(rb"[\r\nA-Za-z0-9!#$%&'*+.^_`|~-]")  # what a request may begin with
 _END = re.compile(rb'\n\r?\n')
 # values with their blanks: to leave those out in here takes time that grows with their square
@@ -96,6 +96,8 @@ class Arrival:
         if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 15:
             return False
         self._left = int(lengths[0])
+        if _IN_MEMORY < self._left <= self._most:
+            self.spill()  # at once, rather than having some of it in memory before
         return self._left <= self._most
 
     def _body(self, data: bytes) -> bytes | None:
