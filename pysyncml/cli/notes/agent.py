@@ -26,6 +26,7 @@ from pysyncml.storage import (
     local_name,
     stamp,
 )
+from pysyncml.storage.files import looks_of
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -257,6 +258,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         staged = self.desk.bodies.get(row.id)
         if staged is not None:
             return None if isinstance(staged, bytes) else staged
+        if row.stamp and looks_of(row.stamp)[0] <= _LARGE:
+            return None  # and if it has grown meanwhile, that is found when it is read
         origin = self.desk.places.origin(row)
         stat = self.storage.stat(origin)
         if stat is None or stat.st_size <= _LARGE:
