@@ -132,7 +132,7 @@ def deletions(root: Path, notes: int, rounds: int) -> Iterator[Round]:
 
 
 def large(root: Path, megabytes: int, rounds: int) -> Iterator[Round]:
-    """One file of so many MB over WBXML, beside rsync over a socket."""
+    """One file of so many MB over WBXML, to the server and on, beside rsync over a socket."""
     from bench import foreign
 
     for _ in range(rounds):
@@ -140,6 +140,10 @@ def large(root: Path, megabytes: int, rounds: int) -> Iterator[Round]:
             trees.make_large(client, megabytes << 20)
             found = {'sync-notes': sync(client, server, '--encoding', 'wbxml')}
             assert (served / 'large.bin').stat().st_size == megabytes << 20
+            second = _fresh(root / 'second')
+            found['second device'] = sync(second, server, '--encoding', 'wbxml')
+            assert (second / 'large.bin').stat().st_size == megabytes << 20
+            shutil.rmtree(second)
             if yardsticks.has('rsync'):
                 with foreign.rsync_daemon(_fresh(root / 'other')) as port:
                     found['rsync'] = yardsticks.rsync(client, root / 'other', port)

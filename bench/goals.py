@@ -127,6 +127,13 @@ GOALS = (
     ),
     Goal(
         4,
+        'a file of 1 GB to a second device: peak memory of a process',
+        100,
+        lambda m: _peak(m['large', 1024, 'second device']),
+        'MB',
+    ),
+    Goal(
+        4,
         "a file of 1 GB: wall against rsync's",
         4,
         lambda m: m['large', 1024, 'sync-notes'].wall / m['large', 1024, 'rsync'].wall,

@@ -292,6 +292,7 @@ TYPE_EMAIL = 'message/rfc2822'
 TYPE_EMAIL_822 = 'message/rfc822'
 TYPE_SIF_CONTACT = 'text/x-s4j-sifc'
 TYPE_SIF_NOTE = 'text/x-s4j-sifn'
+TYPE_BARE_NOTE = 'application/x-pysyncml-note'
 TYPE_SIF_TASK = 'text/x-s4j-sift'
 
 # --- flat names: commands and devices -----------------------------------------------------------

@@ -12,6 +12,7 @@ from pysyncml.errors import InvalidContext, LogicalError
 from pysyncml.protocol.auth import read_basic
 from pysyncml.protocol.devinf import ContentTypeInfo, DeviceInfo
 from pysyncml.state import Database, UnitOfWork
+from pysyncml.storage.spool import Spool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -31,7 +32,8 @@ class Context:
         storage: a database URL, where there is no *engine*; in memory if there is neither.
         prefix: what the names of the tables start with.
         owner: a number, to keep several owners apart in one database.
-        directory: a folder for the state's own files; with one, processes take turns.
+        directory: a folder for the state's own files; with one, processes take turns, and what
+            arrives in parts may be larger than memory.
         codec: the encoding in which a client speaks: ``xml``.
         clock: returns the time in seconds since 1970.
         autoCommit: accepted for programs that say it; an engine is always committed to, a
@@ -68,7 +70,8 @@ class Context:
             engine = _memory_engine()
         bind = engine if engine is not None else storage
         assert bind is not None
-        self.database = Database(bind, prefix=prefix, lock_path=lock)
+        spool = Spool(os.path.join(directory, 'arriving')) if directory else None
+        self.database = Database(bind, prefix=prefix, lock_path=lock, spool=spool)
         self.options = Options(self)
 
     # --- making things ------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -55,6 +56,7 @@ RETRIES = (0.5, 2.0, 5.0)
 #: What HTTP says when the message may be taken a little later, and for how many seconds we wait
 #: within a session where the server says how many.
 _LATER, _LONGEST_WAIT = {408, 425, 429, 502, 503, 504}, 60.0
+_TOO_LARGE = 413
 
 #: Seconds to wait before a server that is busy is asked again, and how often it is asked.
 BUSY_PAUSE, BUSY_TIMES = 3.0, 20
@@ -258,6 +260,9 @@ def _exchange(
         try:
             return _read(transport.exchange(request))
         except (TransportError, RemoteProtocolError) as error:
+            if _is_too_large(error, body, adapter):
+                adapter.limits = replace(adapter.limits, part=MESSAGE_SIZE)
+                raise BeginAgain from error
             delay = next(delays, None)
             if delay is None or session.suspended or not _repeatable(error, session):
                 raise
@@ -265,6 +270,12 @@ def _exchange(
             log.info('%s; trying again in %g seconds', error, delay)
             if not pause(adapter, delay):
                 raise
+
+
+def _is_too_large(error: Exception, body: bytes, adapter: Adapter) -> bool:
+    """Whether something on the way to the server takes no messages as large as those with parts."""
+    refused = isinstance(error, HTTPStatus) and error.code == _TOO_LARGE
+    return refused and len(body) > MESSAGE_SIZE < adapter.limits.part
 
 
 def _repeatable(error: TransportError | RemoteProtocolError, session: Session) -> bool:

@@ -192,7 +192,9 @@ def _digest(post: Post, mac: str | None) -> str:
 
     The bytes alone could be guessed by a stranger, who would get the answer again.
     """
-    return hashlib.sha256(repr((post.url, mac, post.body)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((post.url, mac, len(post.body))).encode())
+    digest.update(post.body)
+    return digest.hexdigest()
 
 
 class _Server:

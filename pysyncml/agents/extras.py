@@ -24,6 +24,21 @@ class Extras:
         """Return the item with this id."""
         raise NotImplementedError(f'{type(self).__name__} must implement getItem()')
 
+    def reads_in_pieces(self, contentType: str) -> bool:
+        """Return whether ``loadItem`` can read items of a type that are larger than memory.
+
+        It is then given a stream over a file for those that come in parts, and may attach files
+        to the stream that ``dumpItem`` is given. The default says no.
+        """
+        return False
+
+    def preferred_type(self, item: Any, types: list[tuple[str, str]]) -> tuple[str, str]:
+        """Return in which type and version *item* is to be sent.
+
+        *types* are those that the peer takes, the best one first, which is the default.
+        """
+        return types[0]
+
     def archiveItem(self, itemID: str) -> None:
         """Delete an item from the set, but keep it in an archive (Delete with Archive).
 

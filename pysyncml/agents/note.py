@@ -1,24 +1,34 @@
-"""Notes: a name and a body, written as SIF-N or as plain text.
+"""Notes: a name and a body, written as SIF-N, as plain text, or as bare bytes.
 
 SIF-N (``text/x-s4j-sifn``, versions 1.0 and 1.1) is a flat XML document with the root ``note``;
 ``Subject`` is the name, ``Body`` the body, all else an extension. As plain text a note is its
 body, and its name the first line.
+
+What is no text, or large, is better off as ``application/x-pysyncml-note``, a type of our own: the
+bytes of the body as they are, then what else there is to be said of the note as a JSON object in
+ASCII (``name``, ``extensions``), and last the length of that object as eight hexadecimal digits. So
+what has arrived is the body itself once its end is cut off, and a file of any size need neither be
+converted nor copied.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar
 
 from pysyncml.agents import markup
 from pysyncml.agents.base import Agent, Ext, Item
 from pysyncml.agents.file import format_time
-from pysyncml.constants import TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
+from pysyncml.constants import TYPE_BARE_NOTE, TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
 from pysyncml.errors import InvalidContent, InvalidContentType
 from pysyncml.merge.mergers import CompositeMergerFactory, TextMergerFactory
 from pysyncml.protocol.devinf import ContentTypeInfo
+from pysyncml.storage.spool import Spooled
 
+_DIGITS = 8  # of the length of what is said
+_MOST_SAID = 1 << 20  # bytes of it
 _HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
 _TITLE = re.compile(r'\A\s*(?:title|name):', re.IGNORECASE)
 _LONGEST = 4096  # characters of a first line that may be a name
@@ -39,6 +49,8 @@ class NoteItem(Item, Ext):
     fields: ClassVar[tuple[str, ...]] = ('name', 'body')
     name: Any = None
     body: Any = None
+    #: A body that is too large for memory: it has a ``size``, and ``read_at(start, count)``.
+    content: Any = None
 
     def __init__(
         self,
@@ -64,31 +76,47 @@ class NoteItem(Item, Ext):
     def dump(
         self, stream: BinaryIO, contentType: str | None = None, version: str | None = None
     ) -> Any:
-        """Write the note to *stream* as SIF-N (the default) or plain text.
+        """Write the note to *stream* as SIF-N (the default), plain text, or bare bytes.
+
+        A body that is a file (:attr:`content`) is attached to a stream that can do that.
 
         Raises:
             InvalidContentType: any other type.
         """
         kind = markup.base_type(contentType) or TYPE_SIF_NOTE
-        if kind == TYPE_TEXT_PLAIN:
-            stream.write(b'' if self.body is None else markup.to_bytes(self.body))
-        elif kind == TYPE_SIF_NOTE:
-            for piece in self._sif():
-                stream.write(piece)
-        else:
+        attach = getattr(stream, 'attach', None) if self.content is not None else None
+        if kind not in (TYPE_TEXT_PLAIN, TYPE_SIF_NOTE, TYPE_BARE_NOTE):
             raise InvalidContentType(f'a note cannot be written as {contentType}')
+        before, after = self._around(kind)
+        for piece in before:
+            stream.write(piece)
+        if attach is not None and kind == TYPE_SIF_NOTE:
+            stream.write(b'<Body enc="base64">')
+            attach(self.content, base64=True)
+            stream.write(b'</Body>')
+        elif attach is not None:
+            attach(self.content)
+        elif self.body is not None:
+            body = (self.body,) if kind != TYPE_SIF_NOTE else markup.pieces('Body', self.body)
+            for piece in body:
+                stream.write(markup.to_bytes(piece))
+        for piece in after:
+            stream.write(piece)
 
-    def _sif(self) -> Iterator[bytes]:
+    def _around(self, kind: str) -> tuple[list[bytes], list[bytes]]:
+        """Return what stands before the body, and what behind it."""
+        if kind == TYPE_TEXT_PLAIN:
+            return [], []
+        if kind == TYPE_BARE_NOTE:
+            said = json.dumps({'name': self.name, 'extensions': self.extensions}).encode()
+            return [], [said, b'%08x' % len(said)]
         # SIFVersion is 1.1 even when 1.0 is asked for: the two differ in nothing we write.
-        yield _HEAD
+        before, after = [_HEAD], []
         if self.name is not None:
-            yield markup.element('Subject', self.name)
-        if self.body is not None:
-            yield from markup.pieces('Body', self.body)
+            before.append(markup.element('Subject', self.name))
         for name, values in self.extensions.items():
-            for value in values:
-                yield markup.element(name, value)
-        yield b'</note>'
+            after += [markup.element(name, value) for value in values]
+        return before, [*after, b'</note>']
 
     @classmethod
     def load(
@@ -100,13 +128,30 @@ class NoteItem(Item, Ext):
             InvalidContentType: neither SIF-N nor plain text.
             InvalidContent: not a SIF note.
         """
+        kind = markup.base_type(contentType)
+        if kind in (TYPE_TEXT_PLAIN, TYPE_BARE_NOTE) and isinstance(stream, Spooled):
+            return cls._large(stream, kind)
         data = stream.read()
-        kind = markup.base_type(contentType) or _guess(data)
+        kind = kind or _guess(data)
         if kind == TYPE_TEXT_PLAIN:
-            return cls(name=_first_line(data), body=data)
+            return cls(name=first_line(data), body=data)
+        if kind == TYPE_BARE_NOTE:
+            size, values = read_bare(len(data), lambda start, count: data[start : start + count])
+            return cls(body=data[:size], **values)
         if kind == TYPE_SIF_NOTE:
             return cls._from_sif(data)
         raise InvalidContentType(f'a note cannot be read from {contentType}')
+
+    @classmethod
+    def _large(cls, stream: Spooled, kind: str) -> Any:
+        """Return a note whose body stays where it is."""
+        if kind == TYPE_BARE_NOTE:
+            size, values = read_bare(stream.size, stream.read_at)
+        else:
+            size, values = stream.size, {'name': first_line(stream.read_at(0, 5 * _LONGEST))}
+        note = cls(**values)
+        note.content = stream.beginning(size)
+        return note
 
     @classmethod
     def _from_sif(cls, data: bytes) -> Any:
@@ -138,7 +183,33 @@ def _guess(data: bytes) -> str:
     return TYPE_SIF_NOTE if looks_like_sif else TYPE_TEXT_PLAIN
 
 
-def _first_line(body: bytes) -> str:
+def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dict[str, Any]]:
+    """Return how many bytes the body of a bare note has, and its name and extensions.
+
+    Args:
+        size: bytes of the whole.
+        read_at: returns some of them: from where, how many.
+
+    Raises:
+        InvalidContent: it is no such note.
+    """
+    digits = read_at(max(size - _DIGITS, 0), _DIGITS)
+    length = int(digits, 16) if re.fullmatch(rb'[0-9a-f]{8}', digits) else _MOST_SAID
+    end = size - _DIGITS - length
+    if length >= _MOST_SAID or end < 0:
+        raise InvalidContent('not a bare note: its end is missing')
+    try:
+        said = json.loads(read_at(end, length))
+        name, found = said['name'], said['extensions']
+        if not isinstance(name, str | None):
+            raise TypeError
+        extensions = {str(key): [str(value) for value in found[key]] for key in found}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InvalidContent('not a bare note: what it says of itself cannot be read') from None
+    return end, {'name': name, 'extensions': extensions}
+
+
+def first_line(body: bytes) -> str:
     """Return what names a plain text: its first line, without a leading ``title:``/``name:``."""
     end = _LINE_END.search(body)
     line = body[: end.start() if end else len(body)].removeprefix(b'\xef\xbb\xbf')
@@ -167,10 +238,13 @@ class BaseNoteAgent(Agent):
         """
         note = self.getItem(itemID)
         when = self.modifiedTime(itemID)
-        body = markup.to_bytes(note.body) if note.body is not None else b''
+        if note.content is not None:
+            body = note.content.read_at(0, 4 * _LONGEST)
+        else:
+            body = markup.to_bytes(note.body) if note.body is not None else b''
         return {
             'name': note.name,
-            'subject': (note.name or '', _first_line(body)),
+            'subject': (note.name or '', first_line(body)),
             'modified': format_time(when),
         }
 

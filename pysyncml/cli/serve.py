@@ -153,6 +153,7 @@ def _application(engine: CommandLineSyncEngine, failure: _Failure | None = None)
 
 def _server(engine: CommandLineSyncEngine, host: str, failure: _Failure) -> Any:
     from pysyncml.cli import certificates
+    from pysyncml.storage.allocator import share_memory
     from pysyncml.transport.wsgi import AdHocServer
 
     chosen = engine.options
@@ -163,6 +164,7 @@ def _server(engine: CommandLineSyncEngine, host: str, failure: _Failure) -> Any:
     if cert is not None:
         certificates.warn_of_readers(key or cert)
     port = read_address(chosen.listen).port
+    share_memory()
     return AdHocServer(_application(engine, failure), host, port, tls_cert=cert, tls_key=key)
 
 

@@ -27,6 +27,7 @@ CONTENT_TYPES = frozenset(
 _STR_I = bytes((STR_I,))
 _OPAQUE = bytes((OPAQUE,))
 _END = bytes((END,))
+_LARGE = 1 << 16  # bytes
 
 
 def integer(value: int) -> bytes:
@@ -125,6 +126,9 @@ class _Writer:
                 for child in node.children:
                     self.element(child, inside)
             out.append(_END)
+        elif isinstance(node.text, bytes) and len(node.text) > _LARGE:
+            # a copy for each of the pieces it is put together from would be one too many
+            out += (full, _OPAQUE + integer(len(node.text)), node.text, _END)
         elif node.text:
             out.append(full + _text(node) + _END)
         else:

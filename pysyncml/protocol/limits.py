@@ -34,8 +34,12 @@ class Limits:
         commands: commands and items in one message.
         least_message: bytes; a peer that takes smaller messages still gets ones of this size.
         largest_message: bytes; a peer that takes larger messages gets ones of this size.
+        part: bytes of a message with a part of an item, to a server of our kind that sets no limit;
+            of one from a server, which has to keep its answer, half of that.
         item: bytes of an item that comes in parts, where the datastore sets no limit of its own.
-        unfinished: bytes of all items together of which parts have arrived.
+        in_memory: the same of one that has to be held in memory: there is no folder for what
+            arrives, or the agent does not read it piece by piece.
+        unfinished: bytes of all items together of which parts have arrived, or are to arrive.
         awaiting: things we have said that have no Status yet; the oldest are forgotten, as if the
             answer had been lost.
         unsaid: answers that had no room in a message yet; a peer that takes small messages only
@@ -56,8 +60,10 @@ class Limits:
     commands: int = 150_000
     least_message: int = 500
     largest_message: int = 16 << 20
-    item: int = 128 << 20
-    unfinished: int = 256 << 20
+    part: int = 8 << 20
+    item: int = 4 << 30
+    in_memory: int = 128 << 20
+    unfinished: int = 16 << 30
     awaiting: int = 20_000
     unsaid: int = 20_000
     datastores: int = 50

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from pysyncml.protocol.devinf import DevInf
 
@@ -95,9 +95,10 @@ class Item:
     """What a command is about.
 
     ``data`` are bytes as the item's type defines them, an :class:`Anchor` (in the Status of a
-    sync Alert) or device information. A codec that cannot write the bytes as they are uses
-    ``b64`` on the wire, and takes it off again when reading, so that ``meta.format`` is ``b64``
-    here only when the data could not be decoded.
+    sync Alert) or device information; or, for what is too large for memory, a stream that stands
+    for all parts of an item, and that no codec reads or writes. A codec that cannot write the bytes
+    as they are uses ``b64`` on the wire, and takes it off again when reading, so that
+    ``meta.format`` is ``b64`` here only when the data could not be decoded.
     """
 
     target: Location | None = None
@@ -105,7 +106,7 @@ class Item:
     source_parent: str | None = None
     target_parent: str | None = None
     meta: Meta | None = None
-    data: bytes | Anchor | DevInf | None = None
+    data: bytes | Anchor | DevInf | BinaryIO | None = None
     more_data: bool = False
 
     @property

@@ -30,6 +30,7 @@ class Quirks:
         brief: our device information must not list properties of content types.
         resumes: whether it can go on with a session that was broken off (Alert 225).
         steady_anchors: whether the anchor of this server tells anything.
+        large_parts: whether parts of an item may come in large messages, though it has not said so.
     """
 
     encoding: str | None = None
@@ -42,6 +43,7 @@ class Quirks:
     brief: bool = False
     resumes: bool = True
     steady_anchors: bool = True
+    large_parts: bool = False
 
     def status(self, command: str, code: int) -> int | None:
         """Return the Status code to answer a *command* with; ``None`` for no Status at all."""
@@ -122,8 +124,9 @@ KNOWN_PEERS: tuple[KnownPeer, ...] = (
     ),
     KnownPeer(
         name='pysyncml',
-        reason='That is us: nothing to be said.',
+        reason='That is us: takes what we send.',
         manufacturer='pysyncml',
+        quirks=Quirks(large_parts=True),
     ),
     KnownPeer(
         name='syncml-js',

@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from pysyncml.state.changes import GONE
 from pysyncml.state.knowledge import NEVER_WAS
 from pysyncml.state.records import BindingRecord, StoreRecord
+from pysyncml.state.unfinished import UnfinishedObject
 from pysyncml.state.work import UnitOfWork
 
 
@@ -186,9 +187,13 @@ def _torn(work: UnitOfWork) -> Iterator[Finding]:
         .where(t.chunk.c.binding_id == t.unfinished.c.binding_id)
         .scalar_subquery()
     )
-    query = select(t.unfinished.c.binding_id).where(t.unfinished.c.received != size)
-    for binding_id in work.connection.execute(query).scalars().all():
-        work.unfinished(binding_id).drop()
+    table = t.unfinished
+    query = select(table.c.binding_id, table.c.described, table.c.size, table.c.received, size)
+    for binding_id, *values, parts in work.connection.execute(query).all():
+        unfinished, thing = work.unfinished(binding_id), UnfinishedObject(*values)
+        if not unfinished.is_torn(thing, parts):
+            continue
+        unfinished.drop()
         yield Finding('an item that is coming in parts lacks some', 'it will be sent again')
     stray = t.chunk.c.binding_id.not_in(select(t.unfinished.c.binding_id))
     count = _count(work.connection, delete(t.chunk).where(stray))

@@ -17,6 +17,7 @@ from pysyncml.errors import InvalidContext, StateDamaged
 from pysyncml.state.damage import damaged, is_damage, sync_folder
 from pysyncml.state.tables import SCHEMA_VERSION, Tables, tables
 from pysyncml.state.turns import Turns
+from pysyncml.storage.spool import Spool
 
 if TYPE_CHECKING:
     from pysyncml.state.work import UnitOfWork
@@ -59,6 +60,7 @@ class Database:
         prefix: what the names of the tables start with: letters and ``_``.
         lock_path: a file by which processes take turns; needed where files are kept in step
             with the database.
+        spool: where objects that come in parts are kept while they are too large for memory.
 
     Raises:
         InvalidContext: the prefix is not usable, or a newer version wrote the database.
@@ -70,12 +72,14 @@ class Database:
         *,
         prefix: str = 'pysyncml',
         lock_path: str | None = None,
+        spool: Spool | None = None,
     ) -> None:
         if not prefix.replace('_', '').isalpha():
             raise InvalidContext(f'the table prefix "{prefix}" may have letters and "_" only')
         self.tables = tables(prefix)
         self.connection: Connection | None = bind if isinstance(bind, Connection) else None
         self.engine: Engine = _engine_of(bind)
+        self.spool = spool
         self.current: ContextVar[UnitOfWork | None] = ContextVar('work', default=None)
         self._turns = Turns(lock_path) if lock_path is not None else None
         self._ready = False

@@ -19,7 +19,7 @@ from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
 from pysyncml.state.records import BindingRecord, Records
-from pysyncml.state.unfinished import Unfinished
+from pysyncml.state.unfinished import Unfinished, tokens
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -64,6 +64,7 @@ class UnitOfWork:
         self.now = now
         self.readonly = readonly
         self.publishers: list[Publisher] = []
+        self._leftovers: list[str] = []  # files that nobody needs once this is committed
         self.connection: Connection
         self.records: Records
         self._session: OrmSession | None = None
@@ -115,10 +116,14 @@ class UnitOfWork:
                 lines.append((publisher, publisher.prepare()))
                 self._journal(publisher, lines[-1][1])
             self.flush()
+            named = set(tokens(self.connection, self.tables)) if self._leftovers else set()
         except BaseException:
             self._roll_back()
             raise
         self._end_transaction()
+        if self.database.spool is not None:
+            for token in set(self._leftovers) - named:
+                self.database.spool.remove(token)
         for publisher, work_lines in lines:
             if work_lines:
                 self._publish(publisher, work_lines)
@@ -249,8 +254,16 @@ class UnitOfWork:
     def unfinished(self, binding_id: int) -> Unfinished:
         """Return what has arrived of the item of a binding that comes in parts."""
         if binding_id not in self._unfinished:
-            self._unfinished[binding_id] = Unfinished(self.connection, self.tables, binding_id)
+            self._unfinished[binding_id] = Unfinished(
+                self.connection, self.tables, binding_id, self.database.spool, self._leftovers
+            )
         return self._unfinished[binding_id]
+
+    def clear_away(self) -> None:
+        """Remove files of objects in parts that nobody knows any more, as after a crash."""
+        spool = self.database.spool
+        if spool is not None and not spool.is_empty():
+            spool.sweep([*tokens(self.connection, self.tables), *self._leftovers])
 
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:

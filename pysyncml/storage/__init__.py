@@ -18,6 +18,7 @@ registry.register('memory', 'pysyncml.storage.memory:MemoryStorage')
 
 _NAMES = {
     'base': ('Storage',),
+    'bodies': ('FileBody',),
     'directory': ('DirectoryStorage',),
     'files': ('is_racy', 'stamp'),
     'ignore': ('Ignore',),
@@ -25,12 +26,14 @@ _NAMES = {
     'names': ('conflict_name', 'free_name', 'local_name'),
     'publish': ('Batch', 'Outcome'),
     'scan': ('Changes', 'Entry', 'Found', 'compare'),
+    'spool': ('Spool', 'Spooled'),
     'trash': ('Trash', 'TrashEntry'),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 if TYPE_CHECKING:
     from pysyncml.storage.base import Storage as Storage
+    from pysyncml.storage.bodies import FileBody as FileBody
     from pysyncml.storage.directory import DirectoryStorage as DirectoryStorage
     from pysyncml.storage.files import is_racy as is_racy
     from pysyncml.storage.files import stamp as stamp
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from pysyncml.storage.scan import Entry as Entry
     from pysyncml.storage.scan import Found as Found
     from pysyncml.storage.scan import compare as compare
+    from pysyncml.storage.spool import Spool as Spool
+    from pysyncml.storage.spool import Spooled as Spooled
     from pysyncml.storage.trash import Trash as Trash
     from pysyncml.storage.trash import TrashEntry as TrashEntry
 

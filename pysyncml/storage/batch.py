@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import stat as kinds
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,17 @@ class Batch:
                 raise StoreFull(f'no room for {len(data):,} bytes in the directory') from None
             raise
         self._tokens.append(token)
+        return token
+
+    def adopt(self, place: Callable[[str], object]) -> str:
+        """Take a file as a body that is there already; return the token that stands for it.
+
+        *place* is told the path it is to be moved to.
+        """
+        self._storage.make_state()
+        token = secrets.token_hex(16)
+        self._tokens.append(token)
+        place(self._storage.staged_path(token))
         return token
 
     def write(

@@ -26,6 +26,7 @@ from pysyncml.errors import (
     WrongDirectory,
 )
 from pysyncml.storage.base import Storage
+from pysyncml.storage.bodies import FileBody
 from pysyncml.storage.files import (
     Tree,
     is_racy,
@@ -270,6 +271,15 @@ class DirectoryStorage(Storage[os.stat_result]):
         if stamp(before) != stamp(after) or size != after.st_size:
             raise ItemBusy(f'"{key}" is being changed at this moment')
         return after
+
+    def body(self, key: str, stat: os.stat_result) -> FileBody:
+        """Return the content of a file, to be read piece by piece while it is as *stat* says."""
+        return FileBody(self.files, key, stat.st_size, stamp(stat))
+
+    def staged_body(self, token: str) -> FileBody:
+        """Return the content of a staged body, to be read piece by piece."""
+        stat = os.lstat(self.staged_path(token))
+        return FileBody(self.state, f'staged/{token}', stat.st_size, stamp(stat))
 
     def is_being_written(self, key: str) -> bool:
         """Return whether another program has a file open for writing, as far as can be told."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from pysyncml.errors import InvalidItem
 from pysyncml.storage.files import Blocked, Spot, Tree, lstat_at, parent_of, parts_of, sync
+from pysyncml.storage.spool import Arrived
 
 _SLOT = re.compile(r'(\d{8}T\d{6}Z)-(\d+)')
 _TIME = '%Y%m%dT%H%M%SZ'
@@ -162,7 +163,7 @@ class Trash:
         self._state.prune(place.rpartition('/')[0], keep='trash')
         return key
 
-    def keep(self, name: str, data: bytes) -> TrashEntry:
+    def keep(self, name: str, data: bytes | Arrived) -> TrashEntry:
         """Put *data* into the trash as if it had been the file *name*.
 
         Raises:
@@ -173,14 +174,17 @@ class Trash:
         slot = self.slot()
         place = slot.ready(name)
         path = self._state.path(place)
-        with self._state.at(place, create=True) as spot:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
-            fd = os.open(spot.name, flags, 0o600, dir_fd=spot.fd)
-            with os.fdopen(fd, 'wb') as file:
-                file.write(data)
+        if isinstance(data, bytes):
+            with self._state.at(place, create=True) as spot:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+                fd = os.open(spot.name, flags, 0o600, dir_fd=spot.fd)
+                with os.fdopen(fd, 'wb') as file:
+                    file.write(data)
+        else:
+            data.move_to(path)
         sync([path, *slot.paths()], whole=self._state.root)
         _, _, rest = place.partition('/')
-        return TrashEntry(name, rest, _moment(rest.partition('-')[0]), len(data))
+        return TrashEntry(name, rest, _moment(rest.partition('-')[0]), os.lstat(path).st_size)
 
     def expire(self) -> int:
         """Throw away what is older than ``days``; return how many folders of it there were.

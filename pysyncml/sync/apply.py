@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode, SyncType
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.limits import TooLong
@@ -246,7 +248,11 @@ def _receive(
     code, whole, alerts = gather(binding, command, item)
     text = ''
     if not code:
-        code, text = receive(binding, command, whole)
+        try:
+            code, text = receive(binding, command, whole)
+        finally:
+            if isinstance(whole.data, io.BufferedReader):
+                whole.data.close()
     elif code >= 300:
         binding.not_taken(item.source_uri or item.target_uri, f'its parts got status {int(code)}')
     return code, text, tuple(alerts)

@@ -15,6 +15,7 @@ from pysyncml.errors import (
     InvalidContent,
     InvalidItem,
     ItemBusy,
+    ItemTooLarge,
     MoveFailed,
 )
 from pysyncml.protocol.messages import Add, Copy, Delete, Item, Location, Meta, Move, Replace
@@ -23,6 +24,7 @@ from pysyncml.sync.hierarchy import parent_of
 from pysyncml.sync.incoming import Answer, Incoming, receive_item, take
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here
+from pysyncml.sync.written import written_form
 
 
 def receive(binding: Binding, command: Add | Replace | Delete, item: Item) -> Answer:
@@ -129,8 +131,9 @@ def _written(binding: Binding, uri: str | None) -> Add:
     agent = binding.agent
     info = next((info for info in agent.contentTypes if info.preferred), agent.contentTypes[0])
     found = agent.getItem(known.item_id)
-    data = agent.dumpsItem(found, info.ctype, info.versions[-1])
-    ctype, data = (data[0], data[2]) if isinstance(data, tuple) else (info.ctype, data)
+    ctype, data = written_form(agent, found, info.ctype, info.versions[-1])
+    if not isinstance(data, bytes):
+        raise ItemTooLarge('it is too large to be copied')
     parent = getattr(found, 'parent', None) if agent.hierarchicalSync else None
     folder = binding.known.of_item(parent) if parent is not None else None
     place = folder.remote_id if folder is not None else None

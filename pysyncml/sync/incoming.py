@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -76,13 +77,18 @@ def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:
     data = item.data
     if data is None:
         data = b''
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes | io.BufferedReader):
         raise InvalidContent('the item has no data that can be stored')
     if meta is not None and meta.format == 'b64':
         raise InvalidContent('the data are not valid base64')
     ctype = (meta.type if meta else None) or _default_type(binding)
+    plain_type = ctype.partition(';')[0].strip()
+    if not isinstance(data, bytes):
+        if binding.agent.reads_in_pieces(plain_type):
+            return binding.agent.loadItem(data, plain_type, None)
+        data = data.read()
     data = binding.parties.session.quirks.as_utf8(data, ctype)
-    return binding.agent.loadsItem(data, ctype.partition(';')[0].strip(), None)
+    return binding.agent.loadsItem(data, plain_type, None)
 
 
 def _default_type(binding: Binding) -> str:
@@ -552,6 +558,5 @@ class Incoming:
 
 def _shown(item: Any) -> dict[str, Any]:
     """Return the fields of an item that an agent may alter, without what is heavy."""
-    return {
-        name: value for name, value in item.values().items() if name != 'body' and value is not None
-    }
+    values = {name: getattr(item, name, None) for name in item.fields if name != 'body'}
+    return {name: value for name, value in values.items() if value is not None}

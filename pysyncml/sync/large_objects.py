@@ -20,7 +20,8 @@ from typing import Any
 
 from pysyncml.codec import get as get_codec
 from pysyncml.codec.values import safe_text, unbase64
-from pysyncml.constants import AlertCode, StatusCode
+from pysyncml.constants import AlertCode, Role, StatusCode
+from pysyncml.errors import StoreFull
 from pysyncml.protocol.messages import (
     Add,
     Alert,
@@ -36,6 +37,7 @@ from pysyncml.state.knowledge import Pending
 from pysyncml.state.unfinished import Unfinished, UnfinishedObject
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
+from pysyncml.sync.written import InBase64, Written
 
 #: Experimental meta information that tells a server of our kind: what comes is no descendant of a
 #: version it has, as a comparison has shown (:mod:`pysyncml.sync.verifying`).
@@ -46,7 +48,11 @@ _BLANKS = re.compile(rb'\A[ \t\r\n]|[ \t\r\n]{32}')
 _LONGEST_GAP = 40  # bytes; in XML longer ones travel in base64, and elsewhere do not matter
 _DIGITS = 18  # of a position
 _SMALLEST = 64  # bytes of data that are worth a part of their own
+_FRAME = 16  # bytes around data as they are, at most: a token, a length, an end
 _KINDS: dict[str, type[ItemsCommand]] = {'Add': Add, 'Replace': Replace}
+
+#: An item as it is transferred.
+Form = bytes | Written | InBase64
 
 
 # --- sending ----------------------------------------------------------------------------------
@@ -64,7 +70,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
     """Make the item of *said*, which tells of *pending*, the one that travels in parts."""
     assert said.sent is not None and isinstance(said.command, ItemsCommand)
     [item] = said.command.items
-    assert isinstance(item.data, bytes)
+    assert isinstance(item.data, bytes | Written)
     data, form = _transferred(binding, item.data)
     binding.progress.parcel = {
         'item': said.sent.item,
@@ -82,7 +88,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
         'unrelated': said.command.meta is not None and UNRELATED in said.command.meta.emi,
         'encoding': binding.parties.session.encoding,
         'format': form,
-        'size': len(data),
+        'size': _length(data),
         'offset': 0,
         'acked': 0,
         'resumed': False,
@@ -90,16 +96,23 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
     binding.parties.objects.put(_key(binding), data)
 
 
-def _transferred(binding: Binding, data: bytes) -> tuple[bytes, str | None]:
+def _transferred(binding: Binding, data: bytes | Written) -> tuple[Form, str | None]:
     """Return *data* as they are transferred, and the Format that says so.
 
     In XML no part may begin with a blank or a line end: some scanners leave these out
     (libsynthesis does), and then the Size is wrong.
     """
-    codec = get_codec(binding.parties.session.encoding)
-    if codec.binary or (safe_text(data) is not None and not _BLANKS.search(data)):
+    if get_codec(binding.parties.session.encoding).binary:
+        return data, None
+    if isinstance(data, Written):
+        return InBase64(data), 'b64'  # to see whether it has to be, all of it would be read
+    if safe_text(data) is not None and not _BLANKS.search(data):
         return data, None
     return b64encode(data), 'b64'
+
+
+def _length(data: Form) -> int:
+    return len(data) if isinstance(data, bytes) else data.size
 
 
 def unpack(binding: Binding) -> None:
@@ -115,12 +128,14 @@ def _key(binding: Binding) -> tuple[int, str, int]:
     return binding.record.id, parcel['item'], parcel['seq']
 
 
-def packed(binding: Binding) -> bytes | None:
+def packed(binding: Binding) -> Form | None:
     """Return the data of the item that travels in parts, if they are still at hand."""
     return binding.parties.objects.get(_key(binding))
 
 
-def packed_again(binding: Binding, dumped: tuple[str, bytes, str | None] | None) -> bytes | None:
+def packed_again(
+    binding: Binding, dumped: tuple[str, bytes | Written, str | None] | None
+) -> Form | None:
     """Return the data again of an item of which some parts have been sent.
 
     *dumped* is the item as it is now: type, data, fingerprint. If it is not what it was, nothing
@@ -130,7 +145,7 @@ def packed_again(binding: Binding, dumped: tuple[str, bytes, str | None] | None)
     assert parcel is not None
     if dumped is not None:
         data, form = _transferred(binding, dumped[1])
-        found = (form, len(data), dumped[2])
+        found = (form, _length(data), dumped[2])
         if found == (parcel['format'], parcel['size'], parcel['digest']):
             binding.parties.objects.put(_key(binding), data)
             return data
@@ -138,23 +153,35 @@ def packed_again(binding: Binding, dumped: tuple[str, bytes, str | None] | None)
     return None
 
 
-def next_part(binding: Binding, data: bytes, room: Room) -> Said | None:
+def next_part(binding: Binding, data: Form, room: Room) -> Said | None:
     """Return the next part of the item, as large as there is *room*; ``None`` if there is none.
 
-    *data* are those of the whole.
+    *data* are those of the whole. What is too large for memory goes in larger messages, where the
+    peer is known to take these.
+
+    Raises:
+        ItemBusy: the item is not what it was when its first part was sent.
     """
     parcel = binding.progress.parcel
     assert parcel is not None
-    start = parcel['offset']
+    start, whole = parcel['offset'], parcel['size']
+    session = binding.parties.session
+    large = not isinstance(data, bytes) and session.quirks.large_parts
+    if large and session.peer_max_msg_size is None:
+        part = binding.parties.limits.part
+        room.widen(part // 2 if session.role is Role.SERVER else part)
     empty = room.measure(_part(parcel, b'', more=True))
     space = room.left - empty
     if space < _SMALLEST and room.used:
         return None
-    end = start + max(space, _SMALLEST)
+    # what needs no escapes need not be written to be measured
+    plain = parcel['format'] == 'b64' or get_codec(parcel['encoding']).binary
+    end = start + max(space - _FRAME * plain, _SMALLEST)
     while True:
         end = _boundary(parcel, data, start, end)
-        said = _part(parcel, data[start:end], more=end < len(data))
-        size = room.measure(said)
+        piece = data[start:end] if isinstance(data, bytes) else data.read_at(start, end - start)
+        said = _part(parcel, piece, more=end < whole)
+        size = empty + len(piece) + _FRAME if plain else room.measure(said)
         if size <= room.left or end - start <= _SMALLEST:
             break
         end = start + max(_SMALLEST, (end - start) * room.left // size - 8)
@@ -162,7 +189,7 @@ def next_part(binding: Binding, data: bytes, room: Room) -> Said | None:
     room.used = True
     parcel['offset'] = end
     name, store, item = parcel['name'], binding.progress.store, parcel['item']
-    if end < len(data):
+    if end < whole:
         return Said(said, Sent(name, store, item, end, more=True))
     sent = Sent(name, store, item, parcel['seq'], digest=parcel['digest'])
     binding.progress.cursor = parcel['turn']
@@ -170,12 +197,14 @@ def next_part(binding: Binding, data: bytes, room: Room) -> Said | None:
     return Said(said, sent)
 
 
-def _boundary(parcel: dict[str, Any], data: bytes, start: int, end: int) -> int:
+def _boundary(parcel: dict[str, Any], data: Form, start: int, end: int) -> int:
     """Return where a part may end: in base64 and in text not everywhere."""
-    if end >= len(data):
-        return len(data)
+    if end >= parcel['size']:
+        return int(parcel['size'])
     if parcel['format'] == 'b64':
         return start + max(4, (end - start) // 4 * 4)
+    if not isinstance(data, bytes):
+        return end  # only where bytes travel as they are
     lowest = max(start + 4, end - _LONGEST_GAP)
     while end > lowest and (data[end] & 0xC0 == 0x80 or data[end] in b' \t\r\n'):
         end -= 1  # not inside a character, and no blank begins the next part
@@ -235,7 +264,7 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
         binding.unfinished = False
         return 0, item, alerts
     if thing is None or size is not None:
-        code = _refusal(binding, item, size)
+        code = _refusal(binding, unfinished, item, size)
         if code:
             unfinished.drop()
             return code, item, alerts
@@ -247,11 +276,13 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
         return code, item, alerts
     if item.more_data:
         return StatusCode.CHUNKED_ITEM_ACCEPTED, item, alerts
-    whole = unfinished.join()
+    if not _is_complete(thing):
+        unfinished.drop()
+        binding.unfinished = False
+        return StatusCode.OBJECT_SIZE_MISMATCH, item, alerts
+    whole = unfinished.join(thing)
     unfinished.drop()
     binding.unfinished = False
-    if not _is_complete(thing):
-        return StatusCode.OBJECT_SIZE_MISMATCH, item, alerts
     described = thing.described
     meta = item.meta or Meta()
     emi = tuple(text for text in meta.emi if not text.startswith(_POSITION))
@@ -259,17 +290,26 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
     return 0, replace(item, data=whole, meta=meta), alerts
 
 
-def _refusal(binding: Binding, item: Item, size: int | None) -> int:
+def _refusal(binding: Binding, unfinished: Unfinished, item: Item, size: int | None) -> int:
     """Return the Status that refuses an item by what its first part says; 0 if it is welcome."""
     if size is None:
         return StatusCode.SIZE_REQUIRED
     own = [binding.parties.max_obj_size, binding.store.record.max_obj_size]
     limits = [limit for limit in own if limit] or [binding.parties.limits.item]
+    if not _is_read_in_pieces(binding, unfinished, item, size):
+        limits.append(max(binding.parties.limits.in_memory, *(limit or 0 for limit in own)))
     if any(size > limit for limit in limits):
         return StatusCode.REQUESTED_SIZE_TOO_BIG
     if not isinstance(item.data, bytes | None):
         return StatusCode.BAD_REQUEST
-    return 0
+    return 0 if unfinished.has_room(size) else StatusCode.DEVICE_FULL
+
+
+def _is_read_in_pieces(binding: Binding, unfinished: Unfinished, item: Item, size: int) -> bool:
+    """Whether an item of *size* bytes is never in memory as a whole."""
+    ctype = (item.meta.type if item.meta else None) or ''
+    streamed = binding.agent.reads_in_pieces(ctype.partition(';')[0].strip())
+    return streamed and unfinished.holds(size)
 
 
 def _described(command: Command, item: Item) -> dict[str, Any]:
@@ -327,8 +367,15 @@ def _append(binding: Binding, thing: UnfinishedObject, item: Item) -> int:
         described['base64'] += (len(part) + 2) // 3 * 4
         if not get_codec(binding.parties.session.encoding).binary:
             described['lines'] += part.count(b'\n')
-    unfinished.append(thing, part)
-    return StatusCode.OBJECT_SIZE_MISMATCH if thing.received > thing.size else 0
+    if thing.received + len(part) > thing.size:
+        return (
+            StatusCode.OBJECT_SIZE_MISMATCH
+        )  # before the disk is filled with what was not promised
+    try:
+        unfinished.append(thing, part)
+    except StoreFull as error:
+        return error.status
+    return 0
 
 
 def _follows(

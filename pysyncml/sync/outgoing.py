@@ -42,6 +42,7 @@ from pysyncml.sync.maps import given_id, pairs
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.room import LONGEST, Room
 from pysyncml.sync.setting_up import set_up
+from pysyncml.sync.written import Written, written_form
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                 progress.cursor = pending.turn
                 continue
             size, lowest = _size(said)
+            if lowest <= best:
+                said = _at_hand(said)
             if lowest <= best and size > room.left:
                 size = room.measure(said.command)
             match _manner(binding, said, size, room.left, best, first=not saids):
@@ -199,7 +202,7 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                         return saids
                 case _Manner.WHOLE:
                     room.left -= size
-                    saids.append(said)
+                    saids.append(_at_hand(said))
                     progress.cursor = pending.turn
                     _note_offer(
                         binding,
@@ -225,7 +228,8 @@ def _manner(
         return _Manner.LATER
     if isinstance(said.command, Add | Replace) and large_objects.peer_joins_parts(binding):
         return _Manner.PART
-    if binding.parties.session.peer_max_msg_size is not None:
+    too_large = size > binding.parties.limits.in_memory
+    if too_large or binding.parties.session.peer_max_msg_size is not None:
         return _Manner.NEVER
     return _Manner.WHOLE if first else _Manner.LATER
 
@@ -243,7 +247,11 @@ def _go_on(binding: Binding, room: Room, saids: list[Said]) -> bool:
         data = large_objects.packed_again(binding, dumped)
     if data is None:
         return True  # it has changed meanwhile: the new version is sent in its turn
-    said = large_objects.next_part(binding, data, room)
+    try:
+        said = large_objects.next_part(binding, data, room)
+    except (SyncmlError, OSError):
+        large_objects.unpack(binding)  # as above; if it is being changed yet, that is said then
+        return True
     if said is None:
         return False
     saids.append(said)
@@ -313,22 +321,20 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
     return Add if pending.remote_id is None or lost or wiped else Replace
 
 
-def _dump(binding: Binding, item_id: str) -> tuple[str, bytes, str | None] | None:
+def _dump(binding: Binding, item_id: str) -> tuple[str, bytes | Written, str | None] | None:
     """Return (type, data, fingerprint) of an item.
 
     ``None``, and a line for people, if it cannot be had.
     """
     try:
-        wanted = binding.content_type
-        if wanted is None:
+        wanted = binding.content_types
+        if not wanted:
             raise FeatureNotSupported('the peer takes none of our content types')
-        ctype, version = wanted
         with binding.savepoint():
             item = binding.agent.getItem(item_id)
             digest = binding.agent.fingerprint(item)
-            written = binding.agent.dumpsItem(item, ctype, version)
-        if isinstance(written, tuple):
-            return written[0], written[2], digest
+            ctype, version = binding.agent.preferred_type(item, wanted)
+            ctype, written = written_form(binding.agent, item, ctype, version)
         return ctype, written, digest
     except StateDamaged:
         raise
@@ -353,11 +359,24 @@ def _size(said: Said) -> tuple[int, int]:
     ids = f'{item.source_uri or ""}{item.target_uri or ""}'
     size, lowest = _OVERHEAD + LONGEST * len(ids), 0
     data = item.data
-    if isinstance(data, bytes):
+    if isinstance(data, Written):
+        lowest = data.size
+        size += lowest * 4 // 3 + 4
+    elif isinstance(data, bytes):
         escapes = 4 * data.count(b'&') + 3 * (data.count(b'<') + data.count(b'>'))
         lowest = len(data)
         size += max(lowest + escapes, lowest * 4 // 3 + 4)
     return size, lowest
+
+
+def _at_hand(said: Said) -> Said:
+    """Return *said* with its data in memory, wherever they lie."""
+    assert isinstance(said.command, ItemsCommand)
+    [item] = said.command.items
+    if not isinstance(item.data, Written):
+        return said
+    item = replace(item, data=item.data.read_at(0, item.data.size))
+    return replace(said, command=replace(said.command, items=(item,)))
 
 
 def _is_welcome(binding: Binding, said: Said) -> bool:
@@ -365,7 +384,8 @@ def _is_welcome(binding: Binding, said: Said) -> bool:
     limit = binding.parties.session.peer_max_obj_size
     command = said.command
     data = command.items[0].data if isinstance(command, ItemsCommand) else None
-    if not limit or not isinstance(data, bytes) or len(data) <= limit:
+    size = data.size if isinstance(data, Written) else len(data) if isinstance(data, bytes) else 0
+    if not limit or size <= limit:
         return True
     _too_large(binding, said, limit)
     return False

@@ -30,10 +30,10 @@ def find_uri(uri: str, known: Iterable[str]) -> str | None:
     return next((candidate for candidate in known if clean_uri(candidate) == wanted), None)
 
 
-def common_type(
+def common_types(
     ours: Sequence[ContentTypeInfo], theirs: Sequence[ContentTypeInfo]
-) -> tuple[str, str] | None:
-    """Return the (type, version) in which we send to the peer; ``None`` if nothing fits.
+) -> list[tuple[str, str]]:
+    """Return the types, with their versions, in which we can send to the peer, the best first.
 
     What both prefer goes before what one prefers; an equal version before a different one
     (OMA-DS-DevInf 1.2, Rx-Pref and Tx-Pref). A peer that says nothing gets what we prefer.
@@ -41,7 +41,7 @@ def common_type(
     sending = [info for info in ours if info.transmit]
     if not theirs:
         best = next((info for info in sending if info.preferred), sending[0] if sending else None)
-        return (best.ctype, best.versions[-1]) if best else None
+        return [(best.ctype, best.versions[-1])] if best else []
     ranked = []
     for order, mine in enumerate(sending):
         for their in theirs:
@@ -51,7 +51,14 @@ def common_type(
             version = shared[-1] if shared else mine.versions[-1]
             rank = (not shared, not their.preferred, not mine.preferred, order)
             ranked.append((rank, (mine.ctype, version)))
-    return min(ranked)[1] if ranked else None
+    return [found for _, found in sorted(ranked)]
+
+
+def common_type(
+    ours: Sequence[ContentTypeInfo], theirs: Sequence[ContentTypeInfo]
+) -> tuple[str, str] | None:
+    """Return the best of the types in which we can send; ``None`` if nothing fits."""
+    return next(iter(common_types(ours, theirs)), None)
 
 
 def pair(

@@ -24,7 +24,7 @@ from pysyncml.state.work import UnitOfWork
 from pysyncml.stats import Stats
 from pysyncml.sync.announcing import announced
 from pysyncml.sync.object_cache import ObjectCache
-from pysyncml.sync.pairing import common_type, find_uri
+from pysyncml.sync.pairing import common_types, find_uri
 
 
 class LocalStore(Protocol):
@@ -82,7 +82,7 @@ class Binding:
         #: Whether an item of which parts are missing is there; ``None``: not looked up yet.
         self.unfinished: bool | None = None
         # worked out of what the peer has announced, as long as it does not announce something else
-        self._content_type: tuple[object, tuple[str, str] | None] | None = None
+        self._content_types: tuple[object, list[tuple[str, str]]] | None = None
         #: What was read of items before it is their turn, by the :func:`id` of the item.
         self.read_ahead: dict[int, Any] = {}
 
@@ -142,11 +142,16 @@ class Binding:
     @property
     def content_type(self) -> tuple[str, str] | None:
         """The type and version in which we send; ``None`` if the peer takes none of ours."""
+        return next(iter(self.content_types), None)
+
+    @property
+    def content_types(self) -> list[tuple[str, str]]:
+        """The types and versions in which we can send, the best first; empty if there is none."""
         announced = self.parties.peer.stores
-        if self._content_type is None or self._content_type[0] is not announced:
+        if self._content_types is None or self._content_types[0] is not announced:
             theirs = self.parties.peer_types(self.progress.peer_store)
-            self._content_type = announced, common_type(self.store.contentTypes, theirs)
-        return self._content_type[1]
+            self._content_types = announced, common_types(self.store.contentTypes, theirs)
+        return self._content_types[1]
 
     def savepoint(self) -> contextlib.AbstractContextManager[None]:
         """Return a block whose work in the database is taken back if it fails."""
@@ -295,6 +300,10 @@ class Parties:
             binding = Binding(self.stores[progress.store], record, progress, self)
             self._bindings[progress.store] = binding
         return binding
+
+    def part(self) -> None:
+        """Let go of the bindings, which know us: what a message brought is not kept any longer."""
+        self._bindings.clear()
 
     # --- statistics ---------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Room:
         self.brief = session.quirks.brief
         envelope = len(encode(session.envelope(), session.encoding)[1])
         asking = self.measure(session.alert(AlertCode.NEXT_MESSAGE).command)
+        self._limit = limit
         self.left = limit - envelope - asking
         #: What an empty message has room for.
         self.whole = self.left
@@ -79,6 +80,12 @@ class Room:
         self.left -= size
         self.used = True
         return True
+
+    def widen(self, limit: int) -> None:
+        """Let the whole message have *limit* bytes, if that is more than it was to have."""
+        if limit > self._limit:
+            self.left += limit - self._limit
+            self._limit = limit
 
     def begin(self) -> None:
         """Say that what was taken so far is what every message has."""

@@ -35,11 +35,14 @@ def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | Non
         AuthError: the peer does not accept who we are.
     """
     try:
-        message = _turn(inbound, parties, limit)
+        try:
+            message = _turn(inbound, parties, limit)
+        finally:
+            parties.keep_stats()
+        _note_progress(parties)
+        return message
     finally:
-        parties.keep_stats()
-    _note_progress(parties)
-    return message
+        parties.part()
 
 
 def _turn(inbound: Message | None, parties: Parties, limit: int) -> Message | None:

@@ -96,6 +96,8 @@ class Arrival:
         if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 15:
             return False
         self._left = int(lengths[0])
+        if _IN_MEMORY < self._left <= self._most:
+            self.spill()  # at once, rather than having some of it in memory before
         return self._left <= self._most
 
     def _body(self, data: bytes) -> bytes | None:

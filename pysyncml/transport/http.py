@@ -36,6 +36,7 @@ STALL, TOTAL = 120.0, 600.0
 """Seconds without a sign of life, and for a whole exchange, unless said otherwise."""
 
 _BLOCK = 1 << 16
+_LARGE_BLOCK = 1 << 20  # bytes that are read at once of an answer that is larger
 _MAX_REDIRECTS = 5
 _REPEATING_REDIRECTS = {307, 308}  # the only ones that keep a POST a POST (RFC 9110 §15.4)
 _REDIRECTS = {301, 302, 303} | _REPEATING_REDIRECTS
@@ -287,14 +288,16 @@ class HTTPTransport:
 
     def _read(self, answer: requests.Response, url: str) -> bytes:
         announced = answer.headers.get('Content-Length', '')
-        if re.fullmatch('[0-9]{1,18}', announced) and int(announced) > self.max_answer:
+        length = int(announced) if re.fullmatch('[0-9]{1,18}', announced) else 0
+        if length > self.max_answer:
             raise explain.too_large(url, self.max_answer)
-        body = bytearray()
-        for block in answer.iter_content(_BLOCK):
-            body += block
-            if len(body) > self.max_answer:
+        blocks, size = [], 0
+        for block in answer.iter_content(_LARGE_BLOCK if length > _LARGE_BLOCK else _BLOCK):
+            blocks.append(block)
+            size += len(block)
+            if size > self.max_answer:
                 raise explain.too_large(url, self.max_answer)
-        return bytes(body)
+        return b''.join(blocks)
 
     def _note(self, answer: requests.Response) -> str:
         """Return the first line the server said about its refusal."""

@@ -27,6 +27,7 @@ __all__ = ['Reception']
 log = logging.getLogger('pysyncml.transport')
 
 _BLOCK = 1 << 16
+_LARGE_BLOCK = 1 << 18  # bytes that are read at once of a request that is larger than the others
 _IN_MEMORY = 32 << 20  # bytes of all requests together; what is more goes to temporary files
 _AT_ALL = 256 << 20  # bytes of all requests together: if more come, the slowest of them goes
 _CHECK = 0.5  # seconds between two looks at who is late
@@ -302,7 +303,8 @@ class Reception:
     def _read(self, line: _Line) -> None:
         data, line.rest = line.rest, b''
         if not data:
-            data = line.sock.recv(_BLOCK)
+            large = line.arrival is not None and line.arrival.size > _BLOCK
+            data = line.sock.recv(_LARGE_BLOCK if large else _BLOCK)
             if not data:
                 raise _Gone
         now = time.monotonic()

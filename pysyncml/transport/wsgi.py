@@ -168,22 +168,25 @@ def _body(environ: Environ, max_body: int) -> bytes:
         raise _Refused(411, 'The Content-Length is missing.')
     if announced and length > max_body:
         raise _Refused(413, f'The message is larger than {max_body} bytes.')
-    body = bytearray()
+    blocks, size = [], 0
     try:
-        while len(body) < length:
-            block = environ['wsgi.input'].read(min(_BLOCK, length - len(body)))
+        while size < length:
+            # what was announced is read at once: nothing is copied then
+            block = environ['wsgi.input'].read(length - size if announced else _BLOCK)
             if not block:
                 break
-            body += block
+            blocks.append(block)
+            size += len(block)
     except ValueError as exc:
         raise _Refused(400, 'The message cannot be read.') from exc
+    body = blocks[0] if len(blocks) == 1 else b''.join(blocks)
     if announced and len(body) < length:
         raise _Refused(400, 'The message broke off in the middle.')
     if len(body) > max_body:
         raise _Refused(413, f'The message is larger than {max_body} bytes.')
     if not body:
         raise _Refused(400, 'The message is empty.')
-    return _unpacked(bytes(body), environ.get('HTTP_CONTENT_ENCODING', ''), max_body)
+    return _unpacked(body, environ.get('HTTP_CONTENT_ENCODING', ''), max_body)
 
 
 def _unpacked(body: bytes, encoding: str, max_body: int) -> bytes:

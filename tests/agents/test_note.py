@@ -1,4 +1,4 @@
-"""Notes as SIF-N and as plain text."""
+"""Notes as SIF-N, as plain text, and as bare bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pysyncml.agents import BaseNoteAgent, NoteItem, markup
-from pysyncml.constants import TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
+from pysyncml.constants import TYPE_BARE_NOTE, TYPE_SIF_NOTE, TYPE_TEXT_PLAIN
 from pysyncml.errors import InvalidContent, InvalidContentType
 
 HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
@@ -297,3 +297,52 @@ def test_a_declaration_is_looked_for_at_the_beginning_only():
     note = NoteItem.loads(text.encode('utf-16'), TYPE_SIF_NOTE)
     assert time.process_time() - begin < 2
     assert note.body == b' ' * 100_000 + b'<?xml?>'
+
+
+# --- bare bytes -----------------------------------------------------------------------------------
+
+
+@given(
+    st.one_of(
+        st.none(), st.text(), st.binary().map(lambda b: b.decode('utf-8', 'surrogateescape'))
+    ),
+    st.binary(),
+    st.dictionaries(st.text(), st.lists(st.text(), max_size=3), max_size=3),
+)
+def test_bare_notes_come_back(name, body, extensions):
+    note = NoteItem(name, body, extensions=extensions)
+    data = note.dumps(TYPE_BARE_NOTE, '1.0')
+    assert data.startswith(body)
+    back = NoteItem.loads(data, TYPE_BARE_NOTE)
+    assert (back.name, back.body, back.extensions) == (name, body, extensions)
+
+
+def ended(said):
+    return b'body' + said + b'%08x' % len(said)
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'0000000',
+        b'00000000',
+        b'body00000005',
+        b'body0000000x',
+        b'body-0000001',
+        b'bodyffffffff',
+        ended(b''),
+        ended(b'{}'),
+        ended(b'[]'),
+        ended(b'7'),
+        ended(b'{"name": 7, "extensions": {}}'),
+        ended(b'{"name": "x", "extensions": []}')[:-1],
+        ended(b'{"name": "x", "extensions": 7}'),
+        ended(b'{"name": "x", "extensions": {"a": 7}}'),
+        ended(b'[' * 100_000),
+        ended(b' ' * (1 << 20) + b'{"name": "x", "extensions": {}}'),
+    ],
+)
+def test_what_is_no_bare_note(data):
+    with pytest.raises(InvalidContent):
+        NoteItem.loads(data, TYPE_BARE_NOTE)

@@ -131,7 +131,8 @@ def test_72_how_notes_can_be_filtered_is_announced(notes):
     [results] = [command for command in reply.commands if isinstance(command, Results)]
     [store] = results.items[0].data.stores
     assert store.filter_types == ((CGI, '1.0'),)
-    assert {f.ctype for f in store.filters} == {'text/x-s4j-sifn', 'text/plain'}
+    types = {'text/x-s4j-sifn', 'text/plain', 'application/x-pysyncml-note'}
+    assert {f.ctype for f in store.filters} == types
     assert {f.properties for f in store.filters} == {('name', 'subject', 'modified')}
     assert {f.keywords for f in store.filters} == {('SINCE', 'BEFORE')}
 

@@ -36,7 +36,9 @@ from typing import Any
 from tests.crash import vfs
 
 _real: Any = type('Real', (), {})
-for _name in 'open fdopen fsync rename replace link unlink remove mkdir rmdir chmod kill'.split():
+for (
+    _name
+) in 'open fdopen fsync ftruncate rename replace link unlink remove mkdir rmdir chmod kill'.split():
     setattr(_real, _name, staticmethod(getattr(os, _name)))
 _real.builtin_open = staticmethod(builtins.open)
 
@@ -176,6 +178,7 @@ class Injector:
         for name in ('unlink', 'remove', 'rmdir', 'mkdir'):
             self._wrap_one(name)
         os.open, os.fdopen, os.fsync, os.link = self.open, self.fdopen, self.fsync, self.link
+        os.ftruncate = self.ftruncate
         builtins.open = self.builtin_open
         for known in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd):
             for name in ('open', 'rename', 'link', 'unlink', 'mkdir', 'rmdir'):
@@ -281,6 +284,14 @@ class Injector:
         else:
             label = f'fsync:{what(key)}'
             self.step(label, lambda: None, ('sync', key, self.content(key)), room=True)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Stand for :func:`os.ftruncate`."""
+        key = self.key(fd)
+        if key is None:
+            _real.ftruncate(fd, size)
+            return
+        self.step(f'truncate:{what(key)}', lambda: _real.ftruncate(fd, size), ('dirty', key))
 
     # --- what the product does ----------------------------------------------------------------
 

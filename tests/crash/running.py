@@ -81,7 +81,7 @@ class Stage:
 
     def _world(self, folder: Path) -> World:
         world = World(folder)
-        world.environment.update(E2E_MESSAGE_SIZE=MESSAGE_SIZE)
+        world.environment.update(self.scenario.environment, E2E_MESSAGE_SIZE=MESSAGE_SIZE)
         return world
 
     def server(self, world: World, env: dict[str, str] | None = None) -> Server:
@@ -301,7 +301,7 @@ def restamp(folder: Path) -> None:
 def check_state(folder: Path) -> None:
     """Make sure that nothing is left in the state folder that does not belong there."""
     state = folder / '.sync'
-    for name in ('staged', 'aside'):
+    for name in ('staged', 'aside', 'arriving'):
         if (state / name).exists():
             assert os.listdir(state / name) == [], f'{folder.name}: left in {name}'
     extra = {n for n in os.listdir(state) if not _BELONGS.fullmatch(n)}
@@ -313,7 +313,7 @@ def check_state(folder: Path) -> None:
 
 
 _BELONGS = re.compile(
-    r'aside|staged|trash|clock|identity|credentials|accounts|(client|server|publish)\.lock|lock(\.next)?'
+    r'aside|staged|arriving|trash|clock|identity|credentials|accounts|(client|server|publish)\.lock|lock(\.next)?'
     r'|state\.db(-wal|-shm)?|state\.db\.v\d+\.bak'
 )
 

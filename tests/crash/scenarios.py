@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.e2e.harness import World
@@ -31,6 +31,7 @@ class Scenario:
             it was typed.
         twice: which of them may be there twice.
         others: clients that do not crash, and synchronise afterwards.
+        environment: what is different about the programs (``tests/e2e/forkserver.py``).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scenario:
     others: tuple[str, ...] = ()
     typing: dict[str, bytes] | None = None
     twice: tuple[bytes, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def body(text: str, lines: int = 12) -> bytes:
@@ -304,6 +306,10 @@ LARGE = Scenario(
     },
 )
 
+# --- the same, of notes that are never in memory as a whole
+
+HUGE = replace(LARGE, name='huge', environment={'E2E_LARGE': '8000', 'E2E_PART': '12000'})
+
 # --- refreshes: one side is replaced ------------------------------------------------------------
 
 
@@ -385,6 +391,7 @@ SCENARIOS = {
         TYPING,
         TYPING_THERE,
         LARGE,
+        HUGE,
         OVER,
         UNDER,
         UPGRADE,

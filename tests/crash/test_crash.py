@@ -27,9 +27,9 @@ FAULTS = 'kill', 'loss', 'full', 'filled'
 #: how many occurrences of each kind of step are tried, in each scenario of the campaign
 MOST = int(os.environ.get('CRASH_MOST', '1'))
 #: which scenarios are tried at each kind of step; of the others half are
-_CORE = 'first', 'ways', 'conflict', 'typing', 'typing there', 'large', 'restore'
+_CORE = 'first', 'ways', 'conflict', 'typing', 'typing there', 'large', 'huge', 'restore'
 #: where also the room for one step only is missing: what goes on then is much the same everywhere
-_FULL = 'first', 'ways', 'large', 'restore'
+_FULL = 'first', 'ways', 'large', 'huge', 'restore'
 
 _stages: dict[str, Stage] = {}
 _steps: dict[tuple[str, str], list[tuple[str, int, bool]]] = {}
@@ -114,6 +114,19 @@ def test_a_few_steps_of_each_kind(role, stage, record_property):
         for point in _one_at(_points(here, role, fault, 1), share)
     ]
     _try(here, points, record_property)
+
+
+@pytest.mark.parametrize('role', ['client', 'server'])
+def test_a_few_steps_with_files_that_are_never_in_memory(role, stage, record_property):
+    here = stage('huge')
+    points = [
+        point
+        for fault in ('kill', 'loss', 'filled')
+        for point in _points(here, role, fault, 1)
+        if 'arriving' in point.label
+    ]
+    assert len(points) > 5
+    _try(here, points[:: len(points) // 3], record_property)
 
 
 def _one_at(points: list[Point], share: float) -> list[Point]:

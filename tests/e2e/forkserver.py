@@ -9,14 +9,16 @@ killed. ``python forkserver.py --run ARGUMENTS`` is one run in this very process
 
 ``E2E_RETRIES`` in the environment of a run, such as ``0.01,0.05``, are the seconds a client waits
 before it sends a message again, the last of them also what ``--retry`` begins with;
-``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_UMASK`` the umask, octal;
-``E2E_PLUGIN`` a module whose ``install()`` is called before anything else, and whose ``finish()``
-at the end.
+``E2E_MESSAGE_SIZE`` the bytes a message may have; ``E2E_LARGE`` the bytes above which a note is
+never held in memory (``E2E_PART`` those of a message with a part of it); ``E2E_UMASK`` the umask,
+octal; ``E2E_PLUGIN`` a module whose ``install()`` is called before anything else, and whose
+``finish()`` at the end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -98,6 +100,16 @@ def run(argv: list[str]) -> int:
             pysyncml.cli.retry.FIRST = pysyncml.conversation.RETRIES[-1]
         if size:
             pysyncml.conversation.MESSAGE_SIZE = int(size)
+    if 'E2E_LARGE' in os.environ:
+        import pysyncml.adapter
+        import pysyncml.cli.notes.agent
+        import pysyncml.state.unfinished
+        from pysyncml.protocol.limits import Limits
+
+        pysyncml.cli.notes.agent._LARGE = int(os.environ['E2E_LARGE'])
+        pysyncml.state.unfinished.SMALL = int(os.environ['E2E_LARGE'])
+        part = int(os.environ['E2E_PART'])
+        pysyncml.adapter.Limits = functools.partial(Limits, part=part)  # type: ignore[misc]
     sys.argv = ['sync-notes', *argv]
     try:
         return pysyncml.cli.notes.main(argv)

@@ -87,7 +87,15 @@ HOSTILE = [
 ]
 
 #: How a snapshot shows what must not change (our own state does, being at work).
-_OURS = ('.sync/state', '.sync/clock', '.sync/lock', '.sync/publish', '.sync/staged', '.sync/aside')
+_OURS = (
+    '.sync/state',
+    '.sync/clock',
+    '.sync/lock',
+    '.sync/publish',
+    '.sync/staged',
+    '.sync/aside',
+    '.sync/arriving',
+)
 
 
 def _everything(root: Path) -> dict[str, bytes | str | None]:

@@ -31,7 +31,7 @@ from pysyncml.protocol.messages import (
     Sync,
 )
 from pysyncml.state.records import DeviceRecord, SessionRecord, StoreRecord
-from pysyncml.storage import local_name
+from pysyncml.storage import Spool, local_name
 from tests.sync.phone import META, Phone, codes, data_of, server_with
 from tests.sync.support import Script, Wire, bookmark, device, urls
 
@@ -274,6 +274,47 @@ def test_what_is_unfinished_makes_room_for_others():
     first.start()
     assert first.sync(part(b'x' * 2000, 3000, luid='9'), final=False)[1] == ('Add', 213)
     assert first.sync(Add(meta=META, items=(rest,)))[1][1] >= 400
+
+
+def test_promises_count_as_much_as_what_has_come():
+    server = server_with()
+    server.adapter.limits = Limits(unfinished=5000)
+    for number in range(3):
+        phone = Phone(server, name=f'D{number}')
+        phone.start()
+        assert phone.sync(part(b'x', 3000), final=False)[1] == ('Add', 213)
+    with server.context.work() as work:
+        assert len(list(work.connection.execute(work.tables.unfinished.select()))) == 1
+
+
+def test_what_has_to_be_in_memory_has_a_limit_of_its_own(tmp_path, monkeypatch):
+    server = server_with()
+    server.adapter.limits = Limits(in_memory=1000)
+    server.context.database.spool = Spool(str(tmp_path / 'arriving'))
+    phone = Phone(server)
+    phone.start()
+    assert phone.sync(part(b'x', 1001), final=False)[1] == ('Add', 416)
+    monkeypatch.setattr(server.agent, 'reads_in_pieces', lambda ctype: True)
+    assert phone.sync(part(b'x', 1001), final=False)[1] == ('Add', 213)
+    server.context.database.spool = None
+    assert phone.sync(part(b'x', 2 << 20, luid='2'), final=False)[1] == ('Add', 416)
+
+
+def test_a_disk_without_room_is_not_filled(tmp_path, monkeypatch):
+    server = server_with()
+    spool = server.context.database.spool = Spool(str(tmp_path / 'arriving'))
+    phone = Phone(server)
+    phone.start()
+    monkeypatch.setattr(spool, 'has_room', lambda size: size < 3 << 20)
+    assert phone.sync(part(b'x', 4 << 20), final=False)[1] == ('Add', 420)
+    assert phone.sync(part(b'x', 2 << 20, luid='2'), final=False)[1] == ('Add', 213)
+    [file] = (tmp_path / 'arriving').iterdir()
+    spool.finish(file.name)
+    assert file.read_bytes() == b'x'
+    # more than was promised is not written
+    rest = Item(source=Location('2'), data=bytes(2 << 20))
+    assert phone.sync(Add(meta=META, items=(rest,)))[1] == ('Add', 424)
+    assert list((tmp_path / 'arriving').iterdir()) == []
 
 
 @pytest.mark.parametrize('position', ['9' * 30, '9' * 5000, '-1', '1.5', '', '\u00b2'])

@@ -291,6 +291,21 @@ def test_what_is_not_there_cannot_be_copied(pair, source):
     assert urls(server) == ['a', 'b', 'd']
 
 
+def test_what_is_too_large_for_memory_is_not_copied(pair, monkeypatch):
+    phone, server = pair
+
+    class Source:
+        size = 1 << 30
+
+    def dump(item, stream, contentType=None, version=None):
+        stream.attach(Source())
+
+    monkeypatch.setattr(server.agent, 'dumpItem', dump)
+    _, answers = phone.session_with(copy_of('a', 'a2'))
+    assert answers[1] == ('Copy', 413)
+    assert len(server.agent.shelf) == 2
+
+
 def test_a_copy_does_not_overwrite(pair):
     phone, server = pair
     _, answers = phone.session_with(copy_of('a', 'b'), copy_of('a', 'a'))

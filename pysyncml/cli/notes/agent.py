@@ -18,18 +18,24 @@ from pysyncml.cli.notes.plain import adapted, variants
 from pysyncml.cli.notes.scan import Scan
 from pysyncml.storage import (
     DirectoryStorage,
+    FileBody,
     Ignore,
     conflict_name,
     is_racy,
     local_name,
     stamp,
 )
+from pysyncml.storage.files import looks_of
 
 log = logging.getLogger('pysyncml.cli')
 
 _MODIFIED = 'Modified'  # the extension in which notes tell when they were changed
-_BASE_LIMIT = 1 << 20  # bytes of a text whose last version is worth keeping for merges
 _MOMENT = re.compile(r'(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
+#: Bytes of a text whose last version is worth keeping for merges.
+TEXT_LIMIT = 1 << 20
+_LARGE = 1 << 20  # bytes of a file that is never in memory as a whole
+_BEGINNING = 1 << 15  # bytes in which a note's first line is looked for
+_LOOKS, _TICK = 10, 0.02  # how often a file that may change unnoticed is looked at, and seconds
 _NOT_IN_NAMES = re.compile(r'[^\w,+=!@#$%^&() -]+')
 
 
@@ -49,7 +55,9 @@ class Note(pysyncml.NoteItem):
 
     @property
     def body(self) -> Any:
-        """The content, in bytes."""
+        """The content, in bytes; of what is too large for that, it is not kept."""
+        if self.content is not None:
+            return self.content.read_at(0, self.content.size)
         if self._body is None and self._reader is not None:
             self._body = self._reader()
         return self._body
@@ -59,8 +67,16 @@ class Note(pysyncml.NoteItem):
         self._body = value
 
     @property
+    def beginning(self) -> bytes:
+        """As much of the body as may matter for a name."""
+        body = self.body if self.content is None else self.content.read_at(0, _BEGINNING)
+        return body or b''
+
+    @property
     def digest(self) -> str:
         """The sha256 of the body."""
+        if self.sha256 is None and self.content is not None:
+            self.sha256 = self.content.sha256
         if self.sha256 is None:
             self.sha256 = hashlib.sha256(self.body or b'').hexdigest()
         return self.sha256
@@ -77,7 +93,7 @@ class Desk:
         self.storage = agent.storage
         self.index = NoteIndex(agent.engine.model, work.connection)
         self.batch = self.storage.batch()
-        self.bodies: dict[str, bytes] = {}  # staged and not published yet
+        self.bodies: dict[str, Any] = {}  # staged and not published yet: bytes, or a FileBody
         self.places = Places(self)
         self.outcomes: list[Any] = []
         self.ignore: Ignore | None = None  # read when it is first asked
@@ -167,6 +183,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             pysyncml.ContentTypeInfo(pysyncml.TYPE_SIF_NOTE, '1.1', preferred=True),
             pysyncml.ContentTypeInfo(pysyncml.TYPE_SIF_NOTE, '1.0'),
             pysyncml.ContentTypeInfo(pysyncml.TYPE_TEXT_PLAIN, ['1.1', '1.0']),
+            pysyncml.ContentTypeInfo(pysyncml.TYPE_BARE_NOTE, '1.0'),
         ]
         self.unfinished: set[str] = set()  # notes whose files could not be put in place
         self.left: dict[str, None] = {}  # lines about notes that are left for the next time
@@ -256,11 +273,38 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         note.extensions = row.extensions or {}
         return note
 
+    def _content(self, row: NoteRow) -> FileBody | None:
+        """Return what reads the file of a note piece by piece, if it is too large for memory.
+
+        Raises:
+            ItemBusy: it is not what the index knows, or may change without showing it.
+        """
+        staged = self.desk.bodies.get(row.id)
+        if staged is not None:
+            return None if isinstance(staged, bytes) else staged
+        if row.stamp and looks_of(row.stamp)[0] <= _LARGE:
+            return None  # and if it has grown meanwhile, that is found when it is read
+        origin = self.desk.places.origin(row)
+        stat = self.storage.stat(origin)
+        if stat is None or stat.st_size <= _LARGE:
+            return None
+        if row.stamp == stamp(stat):
+            return self.storage.body(origin, stat)
+        for _ in range(_LOOKS):
+            now = self.storage.fs_now()
+            digest, stat = self.storage.hash(origin)
+            if digest != row.sha256:
+                break
+            if not is_racy(stat, now):
+                return self.storage.body(origin, stat)
+            time.sleep(_TICK)  # until another change would show
+        raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
+
     def _read(self, row: NoteRow) -> bytes:
         """Return the content of a note as the index knows it; anything else is left for later."""
         staged = self.desk.bodies.get(row.id)
         if staged is not None:
-            return staged
+            return staged if isinstance(staged, bytes) else staged.read_at(0, staged.size)
         body, _ = self.storage.read(self.desk.places.origin(row))
         if hashlib.sha256(body).hexdigest() != row.sha256:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
@@ -281,7 +325,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def getItem(self, itemID: str) -> Note:
         """Return the note with this id."""
-        return self._note(self._row(itemID))
+        row = self._row(itemID)
+        note = self._note(row)
+        note.content = self._content(row)
+        return note
 
     def describeItem(self, itemID: str) -> str:
         """Return a note's name for people."""
@@ -348,13 +395,23 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Return the note that a peer sent."""
         loaded = pysyncml.NoteItem.load(stream, contentType, version)
         note = Note(name=loaded.name, body=loaded.body or b'')
+        note.content = loaded.content
         note.extensions = dict(loaded.extensions)
         note.modified = _seconds((note.extensions.pop(_MODIFIED, None) or [''])[0])
         if contentType == pysyncml.TYPE_TEXT_PLAIN or not loaded.name:
             note.named = False
-            title = loaded.name or pysyncml.NoteItem.loads(note.body, 'text/plain').name or ''
+            title = loaded.name or pysyncml.NoteItem.loads(note.beginning, 'text/plain').name or ''
             note.name = _made_name(title)
         return note
+
+    def reads_in_pieces(self, contentType: str) -> bool:
+        """Return whether what a peer sends in this type goes into a file as it is."""
+        return contentType.lower() in (pysyncml.TYPE_TEXT_PLAIN, pysyncml.TYPE_BARE_NOTE)
+
+    def preferred_type(self, item: Any, types: list[tuple[str, str]]) -> tuple[str, str]:
+        """Return the type that a note goes best in: a large one as it is."""
+        bare = (each for each in types if each[0] == pysyncml.TYPE_BARE_NOTE)
+        return next(bare, types[0]) if item.content is not None else types[0]
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -363,9 +420,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         name = local_name(item.name)
         desk = self.desk
         path = desk.places.find(name)
-        body = item.body if item.body is not None else b''
-        digest = hashlib.sha256(body).hexdigest()
-        row = NoteRow(pysyncml.newID(), name, path, digest, lastmod=item.modified)
+        body = _body_of(item)
+        row = NoteRow(pysyncml.newID(), name, path, _digest_of(item, body), lastmod=item.modified)
         row.extensions = dict(item.extensions)
         self._stage(row, body, path)
         desk.places.claim(row, path)
@@ -379,11 +435,12 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(item.id)
         self._adapt(item, row)
         name = local_name(item.name) if item.named else row.name
-        body = item.body if item.body is not None else b''
-        digest = hashlib.sha256(body).hexdigest()
+        body = _body_of(item)
+        digest = _digest_of(item, body)
         expected = self._expected(row)
         old_name, changed = row.name, digest != row.sha256
-        old_body = self._old_body(row) if reportChanges and changed else None
+        keeps_way = reportChanges and changed and isinstance(body, bytes)
+        old_body = self._old_body(row) if keeps_way else None
         path = self.desk.places.find(name, row) if name != row.name else row.path
         if changed or expected is None:
             self._stage(row, body, path, expected)
@@ -400,7 +457,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         item.name = row.name
         if not reportChanges or (changed and old_body is None):
             return None
-        return self.spec(old_name, row.name, old_body, body if old_body is not None else None)
+        new_body = body if old_body is not None and isinstance(body, bytes) else None
+        return self.spec(old_name, row.name, old_body, new_body)
 
     def deleteItem(self, itemID: str) -> None:
         """Put a note into the trash."""
@@ -432,8 +490,12 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         for row in places.waiting():
             yield row.id, places.give_in(row)
 
-    def _stage(self, row: NoteRow, body: bytes, path: str, expected: bytes | None = None) -> None:
-        token = self.desk.batch.stage(body)
+    def _stage(self, row: NoteRow, body: Any, path: str, expected: bytes | None = None) -> None:
+        if isinstance(body, bytes):
+            token = self.desk.batch.stage(body)
+        else:
+            token = self.desk.batch.adopt(body.move_to)
+            body = self.storage.staged_body(token)
         source = row.path if expected is not None else None
         self.desk.batch.write(row.id, path, token, source, expected, row.sha256)
         self.desk.bodies[row.id] = body
@@ -464,13 +526,14 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def _old_body(self, row: NoteRow) -> bytes | None:
         try:
-            return self._read(row)
+            return self._read(row) if self._content(row) is None else None
         except (pysyncml.SyncmlError, OSError):
             return None
 
-    def _keep_base(self, row: NoteRow, body: bytes) -> None:
+    def _keep_base(self, row: NoteRow, body: Any) -> None:
         if self.engine.isServer:
-            self.desk.index.set_base(row.id, body if is_text(body) else None)
+            text = isinstance(body, bytes) and is_text(body)
+            self.desk.index.set_base(row.id, body if text else None)
 
     def spec(
         self, old_name: str, new_name: str, old_body: bytes | None, new_body: bytes | None
@@ -519,7 +582,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def _with_text(self, item: Any) -> list[NoteRow]:
         """Return our notes with the text of *item*, whatever became of its line ends."""
         rows = self.desk.index.with_content(item.digest)
-        for body in variants(item.body or b''):
+        for body in variants(item.body or b'') if item.content is None else ():
             if rows:
                 break
             rows = self.desk.index.with_content(hashlib.sha256(body).hexdigest())
@@ -530,9 +593,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if item.named:
             return
         item.name = row.name
-        if item.digest == row.sha256:
+        if item.content is not None or item.digest == row.sha256:
             return
         try:
+            if self._content(row) is not None:
+                return
             ours = self._read(row)
         except (pysyncml.SyncmlError, OSError):
             return
@@ -542,6 +607,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Merge what a peer sent with ours: the body line by line, and the name by itself."""
         if changeSpec is None:
             raise pysyncml.ConflictError(f'{localItem} was changed on both sides')
+        if localItem.content is not None or remoteItem.content is not None:
+            raise pysyncml.ConflictError(f'{localItem} is too large to be merged')
         if not remoteItem.named:
             remoteItem.name = localItem.name
             remoteItem.body = adapted(remoteItem.body or b'', localItem.body)
@@ -559,12 +626,23 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def discardItem(self, item: Any, label: str) -> None:
         """Keep the loser of a conflict in the trash."""
-        self.storage.trash.keep(item.name, item.body)
+        self.storage.trash.keep(item.name, _body_of(item))
+
+
+def _body_of(item: Any) -> Any:
+    """Return the body of an item: bytes, or the content of what is too large for that."""
+    if item.content is not None:
+        return item.content
+    return item.body if item.body is not None else b''
+
+
+def _digest_of(item: Any, body: Any) -> str:
+    return hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else str(item.digest)
 
 
 def is_text(body: bytes) -> bool:
     """Return whether a body can be merged line by line, and is not too large for that."""
-    return len(body) <= _BASE_LIMIT and b'\0' not in body
+    return len(body) <= TEXT_LIMIT and b'\0' not in body
 
 
 def _made_name(title: str) -> str:

@@ -33,6 +33,7 @@ class Look(NamedTuple):
     """What a file was found to be: its content, and by what it is recognised."""
 
     sha256: str
+    size: int  # bytes
     inode: int
     modified: float  # seconds since 1970
     stamp: bytes
@@ -121,6 +122,7 @@ class Scan:
                     self.unreadable.add(outcome.key)
             self.unreadable -= {o.key for o in self.desk.outcomes if o.ok}
         self.storage.sweep(self.desk.work.journal_lines(self.desk.name))
+        self.desk.work.clear_away()
         self._expire()
 
     def _expire(self) -> None:
@@ -199,7 +201,9 @@ class Scan:
             try:
                 digest, stat = self.storage.hash(path)
                 racy = is_racy(stat, now)
-                self.looks[path] = Look(digest, stat.st_ino, stat.st_mtime, stamp(stat), racy)
+                self.looks[path] = Look(
+                    digest, stat.st_size, stat.st_ino, stat.st_mtime, stamp(stat), racy
+                )
             except pysyncml.InvalidItem:
                 self.unreadable.add(path)  # gone meanwhile
             except (pysyncml.SyncmlError, OSError) as error:
@@ -344,8 +348,10 @@ class Scan:
 
     def _text(self, path: str) -> bytes | None:
         """Return the text at *path* if it is what was just looked at, and fit for merging."""
-        from pysyncml.cli.notes.agent import is_text
+        from pysyncml.cli.notes.agent import TEXT_LIMIT, is_text
 
+        if self.looks[path].size > TEXT_LIMIT:
+            return None
         try:
             body, stat = self.storage.read(path)
         except (pysyncml.SyncmlError, OSError):
