@@ -245,6 +245,10 @@ class Parties:
 
     # --- bindings -----------------------------------------------------------------------------
 
+    def let_go(self) -> None:
+        """Forget the bindings, which know us, too: else the message would stay with all of us."""
+        self._bindings.clear()
+
     def bindings(self) -> list[Binding]:
         """Return the bindings of this session, in the order they were agreed on."""
         return [self._binding(progress) for progress in self.session.datastores.values()]

@@ -39,6 +39,7 @@ def turn(inbound: Message | None, parties: Parties, limit: int) -> Message | Non
     finally:
         parties.keep_stats()
     _note_progress(parties)
+    parties.let_go()
     return message
 
 
