@@ -192,7 +192,7 @@ class Agent(Extras):
         An agent that can load many at once does it here; the default does nothing.
         """
 
-    def prefetchMatches(self, items: list[Any]) -> Iterable[str]:
+    def prefetch_matches(self, items: list[Any]) -> Iterable[str]:
         """Take notice that matches of *items*, which a peer has sent, are about to be asked for.
 
         An agent that can look for many at once does it here, so that :meth:`matchItems` need not.

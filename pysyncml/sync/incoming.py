@@ -54,7 +54,7 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
     """
     ahead = binding.read_ahead
     ahead.clear()
-    overridden = type(binding.agent).prefetchMatches is not Agent.prefetchMatches
+    overridden = type(binding.agent).prefetch_matches is not Agent.prefetch_matches
     if not overridden or not (binding.progress.slow or binding.mode.slow):
         return
     for command in commands:
@@ -67,7 +67,7 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
                 with contextlib.suppress(Exception):
                     ahead[id(item)] = _load(binding, command, item)
     if ahead:
-        alike = binding.agent.prefetchMatches(list(ahead.values()))
+        alike = binding.agent.prefetch_matches(list(ahead.values()))
         binding.known.prefetch(item_ids=[*map(str, alike)])
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from pysyncml.cli.notes.index import NoteIndex
 from pysyncml.cli.notes.places import Places
+from pysyncml.protocol.messages import Message
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.knowledge import Knowledge
 from tests.faults.bench import Bench
@@ -130,16 +131,19 @@ def test_what_a_message_knew_goes_with_its_unit_of_work(tmp_path: Path) -> None:
     bench.sync('a')
     gc.collect()
     gc.disable()
+    before = Counter(type(thing) for thing in gc.get_objects())
     try:
         for number in range(4):
             (bench.path('a') / f'{number}.txt').write_bytes(b'another\n')
             bench.sync('a')
             bench.sync('b')
         kinds = Counter(type(thing) for thing in gc.get_objects())
+        kinds.subtract(before)
     finally:
         gc.enable()
     bench.close()
     programs = 1 + 1 + 2 * 4  # the last one of each may still be there
+    assert kinds[Message] <= programs
     assert kinds[Knowledge] <= 1 and kinds[ChangeLog] <= 1
     assert kinds[NoteIndex] <= programs and kinds[Places] <= programs
 

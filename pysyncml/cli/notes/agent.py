@@ -558,7 +558,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             row.name == item.name and (row.extensions or {}) == item.extensions
         )
 
-    def prefetchMatches(self, items: list[Any]) -> list[str]:
+    def prefetch_matches(self, items: list[Any]) -> list[str]:
         """Load the rows of our notes that go by the names of *items* at once."""
         names = {item.name for item in items if item.named}
         self.desk.index.prefetch_named(names)
