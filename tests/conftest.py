@@ -22,6 +22,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
+def levels_are_put_back():
+    """A program that is not ended in its test shows as little as it likes only as long as that."""
+    logger = logging.getLogger()
+    before = logger.level
+    yield
+    logger.setLevel(before)
+
+
+@pytest.fixture(autouse=True)
 def no_dead_handlers():
     """A program that was run in a test before writes its log nowhere any more."""
     for name in ('', 'pysyncml', 'pysyncml.cli', 'pysyncml.transport'):

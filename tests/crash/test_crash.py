@@ -126,7 +126,7 @@ def test_a_few_steps_with_files_that_are_never_in_memory(role, stage, record_pro
         if 'arriving' in point.label
     ]
     assert len(points) > 5
-    _try(here, points[:: len(points) // 3], record_property)
+    _try(here, [points[0], points[-1]], record_property)
 
 
 def _one_at(points: list[Point], share: float) -> list[Point]:

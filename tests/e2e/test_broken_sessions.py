@@ -25,7 +25,7 @@ BROKEN = (0, 4, 6, 8)
 KILLED = -9
 
 _TROUBLES = ('drop-request', 'drop-answer', 'twice', 'cut', 'cut-request')
-_BATCH = 5
+_BATCH = 3
 
 
 class Trouble:
