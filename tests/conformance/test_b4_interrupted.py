@@ -76,6 +76,8 @@ FAMILIES = {
     'server large': [_server_large],
     'full': [*SMALL, _client_large, _server_large],
 }
+# all at once, and one by one where there is time for it
+SAMPLE = ['full', *(pytest.param(f, marks=pytest.mark.campaign) for f in FAMILIES if f != 'full')]
 
 
 def _prepare(dialect, family, **values):
@@ -121,10 +123,7 @@ def _interrupt(dialect, family, event, numbers, expected):
 
 
 @pytest.mark.parametrize('event', ['lost request', 'lost answer'])
-@pytest.mark.parametrize(
-    'family',
-    ['full', *(pytest.param(f, marks=pytest.mark.campaign) for f in FAMILIES if f != 'full')],
-)
+@pytest.mark.parametrize('family', SAMPLE)
 def test_63_interrupted(later_dialect, family, event, monkeypatch):
     """The connection breaks before or after some message: the next session mends it all."""
     monkeypatch.setattr('pysyncml.conversation.RETRIES', ())
@@ -173,7 +172,7 @@ def _put_off(client, server, number, mode=SyncType.TWO_WAY):
     return wire
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', SAMPLE)
 def test_64_put_off(newest_dialect, family, monkeypatch):
     expected, count = _usual(newest_dialect, family)
     for number in _numbers(count - 1):

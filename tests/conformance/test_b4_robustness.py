@@ -79,7 +79,10 @@ def _play(dialect, family, script):
 
 
 @pytest.mark.parametrize('event', ['lost request', 'lost answer', 'twice'])
-@pytest.mark.parametrize('family', FAMILY)
+@pytest.mark.parametrize(
+    'family',
+    ['full', *(pytest.param(f, marks=pytest.mark.campaign) for f in FAMILY if f != 'full')],
+)
 def test_65_resend(dialect, family, event, monkeypatch):
     """Any one message is lost, or its answer is, or it comes twice: the result is the same."""
     monkeypatch.setattr('pysyncml.conversation.RETRIES', (0,))

@@ -13,7 +13,7 @@ from tests.e2e.histories import People, check_end, check_idle, run_all, settle, 
 CLIENTS = ('a', 'b', 'c')
 PLACES = ('s', *CLIENTS)
 
-_FEW = 4
+_FEW = 3
 
 
 def edited_everywhere(seed: int, folder: Path) -> None:

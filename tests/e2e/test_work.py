@@ -105,7 +105,18 @@ def deleted(bench: Bench) -> None:
     bench.counted = counted
 
 
-@pytest.mark.parametrize('what', [first, second, both_have_them, edited, renamed, deleted])
+_TIME = pytest.mark.campaign  # of the others
+
+
+@pytest.mark.parametrize(
+    'what',
+    [
+        second,
+        renamed,
+        deleted,
+        *(pytest.param(f, marks=_TIME) for f in (first, both_have_them, edited)),
+    ],
+)
 def test_statements(tmp_path: Path, what) -> None:
     """As many statements for many notes as for a few."""
     counts = []
