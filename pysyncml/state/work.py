@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Delete, Table, bindparam, select
 
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
@@ -166,11 +167,10 @@ class UnitOfWork:
 
     def strike(self, name: str, lines: list[str]) -> None:
         """Take *lines* of the publisher called *name* out of the journal."""
-        journal = self.tables.journal
-        mine = journal.c.publisher == name
+        strike = _strike(self.tables.journal)
         for start in range(0, len(lines), 500):
-            these = journal.c.line.in_(lines[start : start + 500])
-            self.connection.execute(journal.delete().where(mine, these))
+            values = {'b_publisher': name, 'b_lines': lines[start : start + 500]}
+            self.connection.execute(strike, values)
 
     def journal_lines(self, name: str) -> list[str]:
         """Return what a crash left undone of the publisher called *name*, oldest first."""
@@ -328,6 +328,13 @@ class UnitOfWork:
             secret = (md5_secrets or {}).get(username)
             values = {'username': username, 'password_hash': hashed, 'md5_secret': secret}
             self.connection.execute(account.insert().values(**values))
+
+
+@cache
+def _strike(journal: Table) -> Delete:
+    # made once: a statement that has the lines in itself is a cycle of objects, and stays for long
+    lines = journal.c.line.in_(bindparam('b_lines', expanding=True))
+    return journal.delete().where(journal.c.publisher == bindparam('b_publisher'), lines)
 
 
 class _TakenBack(Exception):
