@@ -123,6 +123,7 @@ def test_an_answer_is_packed_for_those_who_say_they_take_it():
         (gzip.compress(bytes(2 << 20)), 'gzip', 413),
         (b'hello', 'identity', 200),
     ],
+    ids=['unknown', 'twice', 'not packed', 'nothing', 'cut', 'too large', 'as it is'],
 )
 def test_what_is_said_of_a_message_that_cannot_be_unpacked(body, name, status):
     call = Call(application(echo, 1 << 20), body=body, HTTP_CONTENT_ENCODING=name)
