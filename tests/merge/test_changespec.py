@@ -98,9 +98,9 @@ def test_what_does_not_compress_is_left_alone():
 
 @pytest.mark.parametrize('body', [b'x' * 3_000_000, os.urandom(3_000_000), b'a\n' * 200_000])
 def test_large_texts_are_fast(body):
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert apply_reverse(body + b'y', text_spec(body, body + b'y')) == body
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_old_specs_with_an_md5_are_resolved_from_known_lines():

@@ -62,9 +62,9 @@ def test_many_unlike_lines_take_no_time(kinds):
     chance = random.Random(kinds)
     old = [chance.randrange(kinds) for _ in range(60_000)]
     new = [chance.randrange(kinds) for _ in range(60_000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     hunks = diff(old, new)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
     assert rebuild(old, new, hunks) == new
 
 

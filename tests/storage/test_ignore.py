@@ -181,18 +181,18 @@ def test_hostile_patterns_take_no_forever(ignore):
     rules = ignore(
         *['*a' * 40 + '*b', '*[(?]' * 2 + 'x', '**/a/**/a/b', '***' * 20 + 'x', '*a/' * 20 + 'b']
     )
-    start = time.perf_counter()
+    start = time.process_time()
     for name in ('a' * 255, '(' * 255, '/'.join('a' * 200), 'a' * 120 + '/' + 'a' * 120):
         assert not rules.skip(name, False)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_hundred_thousand_paths(ignore):
     paths = [f'folder {number % 100}/sub/note {number}.txt' for number in range(100_000)]
     for rules, limit in ((ignore(), 1.0), (ignore('*.log', 'build/', '!keep.log'), 3.0)):
-        start = time.perf_counter()
+        start = time.process_time()
         assert not any(rules.skip(path, False) for path in paths)
-        assert time.perf_counter() - start < limit
+        assert time.process_time() - start < limit
 
 
 def test_pathspec_is_imported_only_when_needed(tmp_path):

@@ -368,9 +368,9 @@ def test_many(kind):
         'edited': lambda n: found(f'old/{n}', f't{n}', n + 200_000),
     }[kind]
     files = [present(n) for n in range(count)]
-    start = time.perf_counter()
+    start = time.process_time()
     changes = compare(known, files)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     if kind in ('folder', 'twins', 'circle'):
         assert len(changes.moves) == count
         if kind != 'circle':
