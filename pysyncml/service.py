@@ -275,6 +275,11 @@ class _Server:
             return None, None
         return peer, self.work.records.first(SessionRecord, device_id=peer.id)
 
+    @property
+    def _clients(self) -> dict[str, Any]:
+        """What all clients of this server have in common."""
+        return {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
+
     def _comes_again(self, row: SessionRecord) -> bool:
         return self._belongs(row) and hmac.compare_digest(row.request or '', self.digest)
 
@@ -286,7 +291,7 @@ class _Server:
         """
         self._forget_devices()
         most = self.adapter.max_devices
-        where: dict[str, Any] = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
+        where = self._clients
         since = self.work.now - _NEW_DEVICES_SECONDS
         text, code = '', StatusCode.OK
         if self.work.records.count_devices(**where) >= most:
@@ -392,10 +397,8 @@ class _Server:
         if self.adapter.forget_after is None:
             return
         before = self.work.now - self.adapter.forget_after
-        where = {'owner': self.adapter.context.owner, 'role': Role.CLIENT.value}
-        for dev_id in self.work.records.drop_devices(
-            before, spare=peer.id if peer else None, **where
-        ):
+        spare = peer.id if peer is not None else None
+        for dev_id in self.work.records.drop_devices(before, spare=spare, **self._clients):
             log.info('the device %s has not come for long, and is forgotten', printable(dev_id))
 
     def _superseded(self, row: SessionRecord) -> Answer:

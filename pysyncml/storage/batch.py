@@ -10,7 +10,6 @@ again at any time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -21,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from pysyncml.errors import InvalidItem, StorageError, StoreFull
 from pysyncml.storage import files
-from pysyncml.storage.files import looks, looks_of, parent_of, parts_of, stamp
+from pysyncml.storage.files import NO_ROOM, looks, looks_of, parent_of, parts_of, stamp
 
 if TYPE_CHECKING:
     from pysyncml.storage.directory import DirectoryStorage
 
 VERSION = 1
-NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 _AS_JSON = json.JSONEncoder(separators=(',', ':')).encode
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 

@@ -29,6 +29,9 @@ HAS_DIR_FD = {os.open, os.stat, os.rename, os.link, os.unlink, os.mkdir, os.rmdi
 
 _LISTS_OPEN_FOLDERS = HAS_DIR_FD and os.scandir in os.supports_fd
 
+NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+"""What the system says where a disk, or a user's share of it, is full."""
+
 FEW = 8
 """Up to so many files are synced one by one; more are with one call for the file system."""
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ['Arrived', 'Spool', 'Spooled']
 
 _BLOCK = 1 << 20
-_NO_ROOM = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC), errno.EFBIG}
+_NO_ROOM = {*files.NO_ROOM, errno.EFBIG}
 _FLAGS = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
 
 #: Bytes of the disk that are left free, whatever a peer announces.
@@ -77,13 +77,6 @@ class Spool:
         keep_memory()
         self._hashed[token] = _Hashes()
         return token
-
-    def size(self, token: str) -> int:
-        """Return how many bytes the file has; -1 if there is none."""
-        try:
-            return os.lstat(self.path(token)).st_size
-        except (OSError, ValueError):
-            return -1
 
     def write(self, token: str, position: int, data: bytes) -> None:
         """Have *data* put at *position*, where the file ends then, while we go on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode, SyncType
+from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, Role, StatusCode
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.limits import TooLong
 from pysyncml.protocol.messages import (
@@ -290,7 +290,7 @@ def conclude(parties: Parties) -> None:
         record.last_sync = parties.work.now
         record.suspended = None
         # a client that could not take everything has thrown nothing away: it is told the next time
-        kept_all = binding.mode is SyncType.REFRESH_FROM_SERVER and binding.stats.peerErr
+        kept_all = binding.replaces_client and binding.stats.peerErr
         if (progress.slow or binding.mode.slow) and not kept_all:
             binding.known.forget_gone(binding.number)
         first = binding.known.first_pending(record.cursor)

@@ -37,7 +37,7 @@ from pysyncml.state.knowledge import Pending
 from pysyncml.state.unfinished import Unfinished, UnfinishedObject
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
-from pysyncml.sync.written import InBase64, Written
+from pysyncml.sync.written import InBase64, Written, length
 
 #: Experimental meta information that tells a server of our kind: what comes is no descendant of a
 #: version it has, as a comparison has shown (:mod:`pysyncml.sync.verifying`).
@@ -88,7 +88,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
         'unrelated': said.command.meta is not None and UNRELATED in said.command.meta.emi,
         'encoding': binding.parties.session.encoding,
         'format': form,
-        'size': _length(data),
+        'size': length(data),
         'offset': 0,
         'acked': 0,
         'resumed': False,
@@ -109,10 +109,6 @@ def _transferred(binding: Binding, data: bytes | Written) -> tuple[Form, str | N
     if safe_text(data) is not None and not _BLANKS.search(data):
         return data, None
     return b64encode(data), 'b64'
-
-
-def _length(data: Form) -> int:
-    return len(data) if isinstance(data, bytes) else data.size
 
 
 def unpack(binding: Binding) -> None:
@@ -145,7 +141,7 @@ def packed_again(
     assert parcel is not None
     if dumped is not None:
         data, form = _transferred(binding, dumped[1])
-        found = (form, _length(data), dumped[2])
+        found = (form, length(data), dumped[2])
         if found == (parcel['format'], parcel['size'], parcel['digest']):
             binding.parties.objects.put(_key(binding), data)
             return data
@@ -368,9 +364,8 @@ def _append(binding: Binding, thing: UnfinishedObject, item: Item) -> int:
         if not get_codec(binding.parties.session.encoding).binary:
             described['lines'] += part.count(b'\n')
     if thing.received + len(part) > thing.size:
-        return (
-            StatusCode.OBJECT_SIZE_MISMATCH
-        )  # before the disk is filled with what was not promised
+        # before the disk is filled with what was not promised
+        return StatusCode.OBJECT_SIZE_MISMATCH
     try:
         unfinished.append(thing, part)
     except StoreFull as error:

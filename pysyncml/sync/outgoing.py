@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from math import inf
 
-from pysyncml.constants import Role, SyncType
+from pysyncml.constants import Role
 from pysyncml.errors import (
     FeatureNotSupported,
     StateDamaged,
@@ -42,7 +42,7 @@ from pysyncml.sync.maps import given_id, pairs
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.room import LONGEST, Room
 from pysyncml.sync.setting_up import set_up
-from pysyncml.sync.written import Written, written_form
+from pysyncml.sync.written import Written, length, written_form
 
 log = logging.getLogger(__name__)
 
@@ -317,8 +317,7 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
     # a client that was to show what it has, and did not show this
     shows = _sends_all(binding) and binding.they_send
     lost = shows and (known is None or known.seen != binding.number)
-    wiped = binding.mode is SyncType.REFRESH_FROM_SERVER
-    return Add if pending.remote_id is None or lost or wiped else Replace
+    return Add if pending.remote_id is None or lost or binding.replaces_client else Replace
 
 
 def _dump(binding: Binding, item_id: str) -> tuple[str, bytes | Written, str | None] | None:
@@ -384,8 +383,7 @@ def _is_welcome(binding: Binding, said: Said) -> bool:
     limit = binding.parties.session.peer_max_obj_size
     command = said.command
     data = command.items[0].data if isinstance(command, ItemsCommand) else None
-    size = data.size if isinstance(data, Written) else len(data) if isinstance(data, bytes) else 0
-    if not limit or size <= limit:
+    if not limit or not isinstance(data, bytes | Written) or length(data) <= limit:
         return True
     _too_large(binding, said, limit)
     return False
@@ -404,8 +402,7 @@ def _replaces(binding: Binding, item_id: str) -> bool:
     Until it says what has become of ours, it goes by what it had.
     """
     known = binding.known.of_item(item_id)
-    wiped = binding.mode is SyncType.REFRESH_FROM_SERVER
-    return wiped and known is not None and known.remote_id is not None
+    return binding.replaces_client and known is not None and known.remote_id is not None
 
 
 def _note_offer(binding: Binding, said: Said, *, new: bool, ahead: bool) -> None:

@@ -54,13 +54,6 @@ def common_types(
     return [found for _, found in sorted(ranked)]
 
 
-def common_type(
-    ours: Sequence[ContentTypeInfo], theirs: Sequence[ContentTypeInfo]
-) -> tuple[str, str] | None:
-    """Return the best of the types in which we can send; ``None`` if nothing fits."""
-    return next(iter(common_types(ours, theirs)), None)
-
-
 def pair(
     ours: Mapping[str, Sequence[ContentTypeInfo]],
     theirs: Mapping[str, Sequence[ContentTypeInfo]],

@@ -140,6 +140,11 @@ class Binding:
         return self.parties.stats_of(self.progress)
 
     @property
+    def replaces_client(self) -> bool:
+        """Whether the client throws away what it has for what the server sends."""
+        return self.mode is SyncType.REFRESH_FROM_SERVER
+
+    @property
     def content_type(self) -> tuple[str, str] | None:
         """The type and version in which we send; ``None`` if the peer takes none of ours."""
         return next(iter(self.content_types), None)

@@ -99,6 +99,11 @@ class InBase64:
         return text if not skipped and len(text) == count else text[skipped : skipped + count]
 
 
+def length(data: bytes | Source) -> int:
+    """Return how many bytes *data* are, wherever they lie."""
+    return len(data) if isinstance(data, bytes) else data.size
+
+
 def written_form(
     agent: Agent, item: Any, content_type: str, version: str
 ) -> tuple[str, bytes | Written]:

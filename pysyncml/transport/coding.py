@@ -12,7 +12,7 @@ import ipaddress
 import re
 import zlib
 
-__all__ = ['GZIP', 'Unpackable', 'is_loopback', 'pack', 'takes_gzip', 'unpack']
+__all__ = ['GZIP', 'Unpackable', 'is_gzip', 'is_loopback', 'pack', 'takes_gzip', 'unpack']
 
 GZIP = 'gzip'
 
@@ -28,6 +28,11 @@ class Unpackable(ValueError):
     """The body is not what its ``Content-Encoding`` says; the text is one line for people."""
 
 
+def is_gzip(name: str) -> bool:
+    """Return whether *name* is one of gzip's two (RFC 9110 §8.4.1.3)."""
+    return name.strip().lower() in {GZIP, f'x-{GZIP}'}
+
+
 def takes_gzip(accept: str) -> bool:
     """Return whether an ``Accept-Encoding`` header asks for gzip by name, or takes it at least.
 
@@ -35,7 +40,7 @@ def takes_gzip(accept: str) -> bool:
     """
     for part in accept.lower().split(','):
         name, _, weight = part.partition(';')
-        if name.strip() in {GZIP, f'x-{GZIP}'}:
+        if is_gzip(name):
             return not re.fullmatch(r'\s*q\s*=\s*0(\.0*)?\s*', weight)
     return False
 

@@ -194,7 +194,7 @@ def _unpacked(body: bytes, encoding: str, max_body: int) -> bytes:
     encoding = encoding.strip().lower()
     if encoding in {'', 'identity'}:
         return body
-    if encoding not in {coding.GZIP, f'x-{coding.GZIP}'}:
+    if not coding.is_gzip(encoding):
         raise _Refused(415, 'The Content-Encoding is not known here.', accept_encoding=coding.GZIP)
     try:
         plain = coding.unpack(body, max_body)

@@ -16,6 +16,14 @@ from pysyncml.storage.spool import _STEP, _TAIL
 NOISE = random.Random(3).randbytes(3 * _TAIL)
 
 
+def size_of(spool: Spool, token: str) -> int:
+    """Return how many bytes a file has; -1 if there is none."""
+    try:
+        return os.path.getsize(spool.path(token))
+    except (OSError, ValueError):
+        return -1
+
+
 @pytest.fixture
 def spool(tmp_path):
     return Spool(str(tmp_path / 'state'))
@@ -94,7 +102,7 @@ def test_its_beginning_becomes_a_file_without_a_copy(spool, tmp_path):
     content.move_to(str(tmp_path / 'note'))
     assert (tmp_path / 'note').read_bytes() == b'the body'
     assert os.stat(tmp_path / 'note').st_ino == inode
-    assert spool.size(token) == -1
+    assert size_of(spool, token) == -1
 
 
 def test_a_full_disk_shows_when_the_next_piece_comes(spool, monkeypatch):
@@ -121,8 +129,8 @@ def test_a_disk_has_only_so_much_room(spool):
 def test_left_overs_are_swept_away(spool, tmp_path):
     kept, gone = filled(spool, b'1'), filled(spool, b'2')
     spool.sweep([kept])
-    assert spool.size(kept) == 1
-    assert spool.size(gone) == -1
+    assert size_of(spool, kept) == 1
+    assert size_of(spool, gone) == -1
     spool.remove(kept)
     spool.remove(kept)
     assert os.listdir(tmp_path / 'state') == []
@@ -132,7 +140,7 @@ def test_left_overs_are_swept_away(spool, tmp_path):
 def test_only_tokens_are_names(spool, token):
     with pytest.raises(ValueError, match='token'):
         spool.path(token)
-    assert spool.size(token) == -1
+    assert size_of(spool, token) == -1
     assert spool.checksum(token, 0, 1) is None
 
 

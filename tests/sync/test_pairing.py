@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from pysyncml import ContentTypeInfo
-from pysyncml.sync.pairing import clean_uri, common_type, find_uri, pair
+from pysyncml.sync.pairing import clean_uri, common_types, find_uri, pair
 
 PLAIN = ContentTypeInfo('text/plain', '1.0')
 PLAIN_PREF = ContentTypeInfo('text/plain', '1.0', preferred=True)
 SIFN = ContentTypeInfo('text/x-s4j-sifn', ['1.0', '1.1'])
 SIFN_PREF = ContentTypeInfo('text/x-s4j-sifn', '1.1', preferred=True)
 CARD = ContentTypeInfo('text/x-vcard', '2.1', preferred=True)
+
+
+def common_type(ours, theirs):
+    """Return the best type in which we can send; ``None`` if nothing fits."""
+    return next(iter(common_types(ours, theirs)), None)
 
 
 @pytest.mark.parametrize(
