@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import trees, yardsticks
-from bench.measure import NOTES, Cost, Server, disk_at_rest, moved, run, sync
+from bench.measure import NOTES, Cost, Server, moved, rest_disk, run, sync
 
 Round = dict[str, Cost]
 Case = Callable[[Path, int, int], Iterator[Round]]
@@ -28,7 +28,8 @@ def pair(root: Path, notes: int, *options: str) -> Iterator[tuple[Path, Path, Se
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     trees.make(client, notes)
-    with Server(served, *options) as server, disk_at_rest():
+    with Server(served, *options) as server:
+        rest_disk()
         yield client, served, server
     shutil.rmtree(client)
     shutil.rmtree(served)

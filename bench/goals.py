@@ -33,6 +33,10 @@ def _over(part: tuple[str, int, str], yard: tuple[str, int, str]) -> Callable[[M
     return lambda m: m[part].both / m[yard].both
 
 
+def _memory(what: str, most: float, part: tuple[str, int, str]) -> Goal:
+    return Goal(4, f'{what}: peak memory of a process', most, lambda m: _peak(m[part]), 'MB')
+
+
 GOALS = (
     Goal(
         1,
@@ -76,34 +80,10 @@ GOALS = (
         3,
         _over(('renamed', 10_000, 'renamed'), ('renamed', 10_000, 'no change')),
     ),
-    Goal(
-        4,
-        'first sync of 100,000: peak memory of a process',
-        120,
-        lambda m: _peak(m['first', 100_000, 'sync-notes']),
-        'MB',
-    ),
-    Goal(
-        4,
-        'second device, 100,000: peak memory of a process',
-        120,
-        lambda m: _peak(m['second', 100_000, 'second device']),
-        'MB',
-    ),
-    Goal(
-        4,
-        'no change at 100,000: peak memory of a process',
-        120,
-        lambda m: _peak(m[*_STEADY, 'no change']),
-        'MB',
-    ),
-    Goal(
-        4,
-        '1 % changed at 100,000: peak memory of a process',
-        120,
-        lambda m: _peak(m[*_STEADY, '1 % changed']),
-        'MB',
-    ),
+    _memory('first sync of 100,000', 120, ('first', 100_000, 'sync-notes')),
+    _memory('second device, 100,000', 120, ('second', 100_000, 'second device')),
+    _memory('no change at 100,000', 120, (*_STEADY, 'no change')),
+    _memory('1 % changed at 100,000', 120, (*_STEADY, '1 % changed')),
     Goal(
         4,
         'first sync: peak memory of 100,000 over that of 10,000',
@@ -118,20 +98,8 @@ GOALS = (
         lambda m: _peak(m[*_STEADY, 'no change']) - _peak(m['steady', 10_000, 'no change']),
         'MB',
     ),
-    Goal(
-        4,
-        'a file of 1 GB: peak memory of a process',
-        100,
-        lambda m: _peak(m['large', 1024, 'sync-notes']),
-        'MB',
-    ),
-    Goal(
-        4,
-        'a file of 1 GB to a second device: peak memory of a process',
-        100,
-        lambda m: _peak(m['large', 1024, 'second device']),
-        'MB',
-    ),
+    _memory('a file of 1 GB', 100, ('large', 1024, 'sync-notes')),
+    _memory('a file of 1 GB to a second device', 100, ('large', 1024, 'second device')),
     Goal(
         4,
         "a file of 1 GB: wall against rsync's",

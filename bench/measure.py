@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,12 +126,10 @@ def moved(directory: Path, server: Server) -> int:
     return sum(stats[name] for name in stats if re.fullmatch(r'(here|peer)(Add|Mod|Del)', name))
 
 
-@contextlib.contextmanager
-def disk_at_rest() -> Iterator[None]:
+def rest_disk() -> None:
     """See that what was written before does not cost what is measured now."""
     if hasattr(os, 'sync'):
         os.sync()
-    yield
 
 
 def compiled() -> None:

@@ -262,8 +262,12 @@ class Tree:
         finally:
             os.close(fd)
 
+    def _top(self) -> int:
+        """Open the root, which may be a link: it is the user who has named it."""
+        return os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
+
     def _reach(self, folders: list[str], *, create: bool) -> int:
-        fd = os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0))
+        fd = self._top()
         for depth, folder in enumerate(folders, 1):
             try:
                 below = _enter(fd, folder, '/'.join(folders[:depth]), create=create)
@@ -382,7 +386,7 @@ class Held(Tree):
     def _folder(self, folders: list[str], *, create: bool) -> int:
         held = self._open.get('')
         if held is None:
-            held = self._hold('', os.open(self.root, _FOLDER & ~getattr(os, 'O_NOFOLLOW', 0)))
+            held = self._hold('', self._top())
         fd, path = held[0], ''
         for folder in folders:
             path = f'{path}/{folder}' if path else folder

@@ -28,16 +28,23 @@ FEW, MANY = 15, 90  # notes; they fit into one message
 @contextlib.contextmanager
 def statements() -> Iterator[Counter[str]]:
     """Count the statements of all databases, by their texts; many rows at once count as one."""
-    counted: Counter[str] = Counter()
+    found: Counter[str] = Counter()
 
     def listen(connection, cursor, statement, *_):
-        counted[_LISTED.sub('(?, ...)', statement)] += 1
+        found[_LISTED.sub('(?, ...)', statement)] += 1
 
     event.listen(sqlalchemy.Engine, 'before_cursor_execute', listen)
     try:
-        yield counted
+        yield found
     finally:
         event.remove(sqlalchemy.Engine, 'before_cursor_execute', listen)
+
+
+def counted(bench: Bench, *names: str) -> None:
+    """Have clients synchronise, and count the statements of that."""
+    with statements() as bench.counted:
+        for name in names:
+            bench.sync(name)
 
 
 def write(bench: Bench, number: int) -> None:
@@ -56,9 +63,7 @@ def first(bench: Bench) -> None:
 def second(bench: Bench) -> None:
     """Another client gets all notes."""
     bench.sync('a')
-    with statements() as counted:
-        bench.sync('b')
-    bench.counted = counted
+    counted(bench, 'b')
 
 
 def both_have_them(bench: Bench) -> None:
@@ -68,9 +73,7 @@ def both_have_them(bench: Bench) -> None:
         copy = bench.path('b') / path.relative_to(bench.path('a'))
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    with statements() as counted:
-        bench.sync('b')
-    bench.counted = counted
+    counted(bench, 'b')
 
 
 def edited(bench: Bench) -> None:
@@ -78,20 +81,14 @@ def edited(bench: Bench) -> None:
     bench.settle('a', 'b')
     for path in sorted(bench.path('a').glob('*/*.txt')):
         path.write_bytes(b'another text, which is longer\n')
-    with statements() as counted:
-        bench.sync('a')
-        bench.sync('b')
-    bench.counted = counted
+    counted(bench, 'a', 'b')
 
 
 def renamed(bench: Bench) -> None:
     """Their folder gets another name."""
     bench.settle('a', 'b')
     bench.path('a').joinpath('f').rename(bench.path('a') / 'g')
-    with statements() as counted:
-        bench.sync('a')
-        bench.sync('b')
-    bench.counted = counted
+    counted(bench, 'a', 'b')
 
 
 def deleted(bench: Bench) -> None:
@@ -99,10 +96,7 @@ def deleted(bench: Bench) -> None:
     bench.settle('a', 'b')
     for path in sorted(bench.path('a').glob('*/*.txt'))[1:]:
         path.unlink()
-    with statements() as counted:
-        bench.sync('a')
-        bench.sync('b')
-    bench.counted = counted
+    counted(bench, 'a', 'b')
 
 
 _TIME = pytest.mark.campaign  # of the others
