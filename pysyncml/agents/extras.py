@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pysyncml.errors import FeatureNotSupported
@@ -12,12 +12,13 @@ class Extras:
     """The optional part of an agent; each default says that it cannot be done here.
 
     ``hierarchicalSync`` tells whether items have parents (their attribute ``parent``),
-    ``fieldLevel`` whether a peer may send the changed fields of an item only, and
-    ``filterNames`` by which properties it may choose what it wants to have.
+    ``fieldLevel`` whether a peer may send the changed fields of an item only (``True``, or the
+    content types in which it may), and ``filterNames`` by which properties it may choose what it
+    wants to have.
     """
 
     hierarchicalSync = False
-    fieldLevel = False
+    fieldLevel: bool | Collection[str] = False
     filterNames: tuple[str, ...] = ()
 
     def getItem(self, itemID: str) -> Any:
@@ -100,11 +101,23 @@ class Extras:
         """
         return {}
 
+    def abridged_item(self, item: Any, fingerprint: str) -> Any | None:
+        """Return *item* without what the version with this fingerprint has as well.
+
+        Asked for a change of which the peer may be sent some fields only. The default, ``None``,
+        sends the whole.
+        """
+        return None
+
     def completeItem(self, itemID: str, item: Any) -> Any:
         """Return *item*, of which a peer has sent some fields only, with all of its fields.
 
         Only asked of agents with ``fieldLevel``. The default takes fields that are ``None`` and
         extensions that are missing from ours.
+
+        Raises:
+            InvalidItem: ours is not what they are to be taken from; the peer is told (404), and
+                sends the whole.
         """
         mine = self.getItem(itemID)
         for name, value in mine.values().items():

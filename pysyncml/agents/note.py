@@ -8,7 +8,8 @@ What is no text, or large, is better off as ``application/x-pysyncml-note``, a t
 bytes of the body as they are, then what else there is to be said of the note as a JSON object in
 ASCII (``name``, ``extensions``), and last the length of that object as eight hexadecimal digits. So
 what has arrived is the body itself once its end is cut off, and a file of any size need neither be
-converted nor copied.
+converted nor copied. A body that the receiver has already can be left out: then the object tells
+its SHA-256 in hexadecimal (``sha256``).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
 _TITLE = re.compile(r'\A\s*(?:title|name):', re.IGNORECASE)
 _LONGEST = 4096  # characters of a first line that may be a name
 _LINE_END = re.compile(rb'\r|\n')
+_SHA256 = re.compile(r'[0-9a-f]{64}', re.ASCII)
 
 
 class NoteItem(Item, Ext):
@@ -51,6 +53,8 @@ class NoteItem(Item, Ext):
     body: Any = None
     #: A body that is too large for memory: it has a ``size``, and ``read_at(start, count)``.
     content: Any = None
+    #: The SHA-256, in hexadecimal, of a body that is left out because its receiver has it.
+    left_out: str | None = None
 
     def __init__(
         self,
@@ -108,8 +112,11 @@ class NoteItem(Item, Ext):
         if kind == TYPE_TEXT_PLAIN:
             return [], []
         if kind == TYPE_BARE_NOTE:
-            said = json.dumps({'name': self.name, 'extensions': self.extensions}).encode()
-            return [], [said, b'%08x' % len(said)]
+            said: dict[str, Any] = {'name': self.name, 'extensions': self.extensions}
+            if self.left_out is not None:
+                said['sha256'] = self.left_out
+            end = json.dumps(said).encode()
+            return [], [end, b'%08x' % len(end)]
         # SIFVersion is 1.1 even when 1.0 is asked for: the two differ in nothing we write.
         before, after = [_HEAD], []
         if self.name is not None:
@@ -136,8 +143,9 @@ class NoteItem(Item, Ext):
         if kind == TYPE_TEXT_PLAIN:
             return cls(name=first_line(data), body=data)
         if kind == TYPE_BARE_NOTE:
-            size, values = read_bare(len(data), lambda start, count: data[start : start + count])
-            return cls(body=data[:size], **values)
+            note, size = cls._bare(len(data), lambda start, count: data[start : start + count])
+            note.body = data[:size] if note.left_out is None else None
+            return note
         if kind == TYPE_SIF_NOTE:
             return cls._from_sif(data)
         raise InvalidContentType(f'a note cannot be read from {contentType}')
@@ -146,12 +154,19 @@ class NoteItem(Item, Ext):
     def _large(cls, stream: Spooled, kind: str) -> Any:
         """Return a note whose body stays where it is."""
         if kind == TYPE_BARE_NOTE:
-            size, values = read_bare(stream.size, stream.read_at)
+            note, size = cls._bare(stream.size, stream.read_at)
         else:
-            size, values = stream.size, {'name': first_line(stream.read_at(0, 5 * _LONGEST))}
-        note = cls(**values)
+            note, size = cls(first_line(stream.read_at(0, 5 * _LONGEST))), stream.size
         note.content = stream.beginning(size)
         return note
+
+    @classmethod
+    def _bare(cls, size: int, read_at: Callable[[int, int], bytes]) -> tuple[Any, int]:
+        """Return a bare note without its body, and how many bytes that has."""
+        end, said = read_bare(size, read_at)
+        note = cls(said['name'], extensions=said['extensions'])
+        note.left_out = said['sha256']
+        return note, end
 
     @classmethod
     def _from_sif(cls, data: bytes) -> Any:
@@ -184,7 +199,9 @@ def _guess(data: bytes) -> str:
 
 
 def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dict[str, Any]]:
-    """Return how many bytes the body of a bare note has, and its name and extensions.
+    """Return how many bytes the body of a bare note has, and what else is said of it.
+
+    That is its ``name`` and its ``extensions``, and the ``sha256`` of a body that is left out.
 
     Args:
         size: bytes of the whole.
@@ -204,9 +221,12 @@ def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dic
         if not isinstance(name, str | None):
             raise TypeError
         extensions = {str(key): [str(value) for value in found[key]] for key in found}
+        left_out = said.get('sha256')
+        if left_out is not None and (end or not _SHA256.fullmatch(left_out)):
+            raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidContent('not a bare note: what it says of itself cannot be read') from None
-    return end, {'name': name, 'extensions': extensions}
+    return end, {'name': name, 'extensions': extensions, 'sha256': left_out}
 
 
 def first_line(body: bytes) -> str:

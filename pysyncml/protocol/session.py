@@ -47,6 +47,7 @@ class Sent:
     deleted: bool = False
     digest: str | None = None
     more: bool = False  # it was not the last part of its item
+    partial: bool = False  # it had only some of the fields of its item
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Progress:
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts
+    partial: int = 0  # items of which we sent some fields, and have no answer yet
+    wanted_whole: list[str] = field(default_factory=list)  # those that were not enough
     incomplete: bool = False  # before it went on here, not everything could be taken
     ahead: list[str] = field(default_factory=list)  # folders told before it was their turn
     rivals: list[str] = field(default_factory=list)  # more of the peer's URIs, which were refused

@@ -9,6 +9,7 @@ from pysyncml.protocol.devinf import Capability, FilterCapability, Property
 from pysyncml.protocol.filters import KEYWORDS
 
 if TYPE_CHECKING:
+    from pysyncml.agents.base import Agent
     from pysyncml.sync.parties import LocalStore
 
 
@@ -46,7 +47,13 @@ def _field_level(store: LocalStore) -> dict[str, Any]:
         'capabilities': tuple(
             Capability(ctype=info.ctype, version=version, field_level=True, properties=properties)
             for info in store.contentTypes
-            if info.receive
+            if info.receive and takes_fields(store.agent, info.ctype)
             for version in info.versions
         )
     }
+
+
+def takes_fields(agent: Agent, ctype: str | None) -> bool:
+    """Return whether a peer may send some fields of an item, written in this type."""
+    taken = agent.fieldLevel
+    return taken if isinstance(taken, bool) else (ctype or '').lower() in taken

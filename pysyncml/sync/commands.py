@@ -20,6 +20,7 @@ from pysyncml.errors import (
 )
 from pysyncml.protocol.messages import Add, Copy, Delete, Item, Location, Meta, Move, Replace
 from pysyncml.state.knowledge import SOFT
+from pysyncml.sync.announcing import takes_fields
 from pysyncml.sync.hierarchy import parent_of
 from pysyncml.sync.incoming import Answer, Incoming, receive_item, take
 from pysyncml.sync.parties import Binding
@@ -34,7 +35,7 @@ def receive(binding: Binding, command: Add | Replace | Delete, item: Item) -> An
             return take(binding, item, lambda: _soft_delete(binding, command, item))
         if command.archive and not _has_archive(binding):
             return _delete_without_archive(binding, command, item)
-    elif _is_partial(command, item) and not _takes_partial(binding, command):
+    elif _is_partial(command, item) and not _takes_partial(binding, command, item):
         return take(binding, item, _refuse_partial)
     return receive_item(binding, command, item)
 
@@ -85,8 +86,10 @@ def _is_partial(command: Add | Replace, item: Item) -> bool:
     return any(meta is not None and meta.field_level for meta in (command.meta, item.meta))
 
 
-def _takes_partial(binding: Binding, command: Add | Replace) -> bool:
-    return isinstance(command, Replace) and binding.agent.fieldLevel
+def _takes_partial(binding: Binding, command: Add | Replace, item: Item) -> bool:
+    meta = item.meta or command.meta
+    ctype = meta.type if meta is not None else None
+    return isinstance(command, Replace) and takes_fields(binding.agent, ctype)
 
 
 def _refuse_partial() -> int:

@@ -206,7 +206,8 @@ class Incoming:
             if self.loaded is None:
                 self.loaded = _load(self.binding, self.command, self.item)
             place(self.binding, self.loaded, self.item, self.known.item_id if self.known else None)
-            self._complete()
+            if not self._complete():
+                return StatusCode.NOT_FOUND
             self.digest = self.agent.fingerprint(self.loaded)
             verdict, status = reconcile(self._situation())
             if verdict is Verdict.MERGE:
@@ -238,14 +239,22 @@ class Incoming:
         ours = self.binding.role is Role.CLIENT and not self.remote_id
         return ours and self.here in (Here.UNKNOWN, Here.DELETED)
 
-    def _complete(self) -> None:
-        """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel)."""
+    def _complete(self) -> bool:
+        """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel).
+
+        Returns:
+            Whether that can be done; else the peer is to send the whole.
+        """
         metas = (self.command.meta, self.item.meta)
         if not any(meta is not None and meta.field_level for meta in metas):
-            return
+            return True
         if self.known is None or self.here in (Here.UNKNOWN, Here.DELETED):
-            raise InvalidItem('there is no item to change fields of')
-        self.loaded = self.agent.completeItem(self.known.item_id, self.loaded)
+            return False
+        try:
+            self.loaded = self.agent.completeItem(self.known.item_id, self.loaded)
+        except InvalidItem:
+            return False
+        return True
 
     def _recall(self, known: Known) -> None:
         """The peer is to hear of an item again, though that was no business of its for a while."""

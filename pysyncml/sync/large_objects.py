@@ -37,7 +37,7 @@ from pysyncml.state.knowledge import Pending
 from pysyncml.state.unfinished import Unfinished, UnfinishedObject
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.room import Room
-from pysyncml.sync.written import InBase64, Written, length
+from pysyncml.sync.written import Dumped, InBase64, Written, length
 
 #: Experimental meta information that tells a server of our kind: what comes is no descendant of a
 #: version it has, as a comparison has shown (:mod:`pysyncml.sync.verifying`).
@@ -85,6 +85,7 @@ def pack(binding: Binding, said: Said, pending: Pending) -> None:
         'target_parent': item.target_parent,
         'source_parent': item.source_parent,
         'type': said.command.meta.type if said.command.meta else None,
+        'partial': said.sent.partial,
         'unrelated': said.command.meta is not None and UNRELATED in said.command.meta.emi,
         'encoding': binding.parties.session.encoding,
         'format': form,
@@ -129,19 +130,17 @@ def packed(binding: Binding) -> Form | None:
     return binding.parties.objects.get(_key(binding))
 
 
-def packed_again(
-    binding: Binding, dumped: tuple[str, bytes | Written, str | None] | None
-) -> Form | None:
+def packed_again(binding: Binding, dumped: Dumped | None) -> Form | None:
     """Return the data again of an item of which some parts have been sent.
 
-    *dumped* is the item as it is now: type, data, fingerprint. If it is not what it was, nothing
+    *dumped* is the item as it is now. If it is not what it was, nothing
     more of it is to be sent, and ``None`` is returned.
     """
     parcel = binding.progress.parcel
     assert parcel is not None
     if dumped is not None:
-        data, form = _transferred(binding, dumped[1])
-        found = (form, length(data), dumped[2])
+        data, form = _transferred(binding, dumped.data)
+        found = (form, length(data), dumped.digest)
         if found == (parcel['format'], parcel['size'], parcel['digest']):
             binding.parties.objects.put(_key(binding), data)
             return data
@@ -187,7 +186,9 @@ def next_part(binding: Binding, data: Form, room: Room) -> Said | None:
     name, store, item = parcel['name'], binding.progress.store, parcel['item']
     if end < whole:
         return Said(said, Sent(name, store, item, end, more=True))
-    sent = Sent(name, store, item, parcel['seq'], digest=parcel['digest'])
+    partial = bool(parcel.get('partial'))
+    sent = Sent(name, store, item, parcel['seq'], digest=parcel['digest'], partial=partial)
+    binding.progress.partial += partial
     binding.progress.cursor = parcel['turn']
     unpack(binding)
     return Said(said, sent)
@@ -217,6 +218,7 @@ def _part(parcel: dict[str, Any], data: bytes, *, more: bool) -> ItemsCommand:
         format=parcel['format'],
         size=parcel['size'] if not start else None,
         emi=position,
+        field_level=bool(parcel.get('partial')),
     )
     item = Item(
         target=Location(parcel['target']) if parcel['target'] is not None else None,

@@ -31,7 +31,7 @@ from pysyncml.protocol.messages import (
     Replace,
     Sync,
 )
-from pysyncml.protocol.session import Said, Sent
+from pysyncml.protocol.session import Progress, Said, Sent
 from pysyncml.protocol.stages import Stage
 from pysyncml.state.knowledge import NEVER_WAS, Pending
 from pysyncml.sync import large_objects
@@ -42,7 +42,7 @@ from pysyncml.sync.maps import given_id, pairs
 from pysyncml.sync.parties import Binding, Parties
 from pysyncml.sync.room import LONGEST, Room
 from pysyncml.sync.setting_up import set_up
-from pysyncml.sync.written import Written, length, written_form
+from pysyncml.sync.written import Dumped, Written, length, written_form
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +171,12 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
         return saids
     most = _answerable(binding)
     while True:
-        page = binding.known.pending(
+        page = _wanted_whole(binding) or binding.known.pending(
             progress.cursor, _PAGE, slow=slow, session=binding.number, deletions=client
         )
         if not page:
-            progress.exhausted = True
+            # what was not enough must be known before this package ends; so it gets one answer
+            progress.exhausted = not (progress.partial and saids)
             return saids
         listed = [pending.item_id for pending in page]
         binding.known.prefetch(item_ids=listed)
@@ -186,7 +187,7 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                 said = _command(binding, pending)
             full = progress.full and said is not None and isinstance(said.command, Add)
             if said is None or full or not _is_welcome(binding, said):
-                progress.cursor = pending.turn
+                _pass_over(progress, pending)
                 continue
             size, lowest = _size(said)
             if lowest <= best:
@@ -198,12 +199,14 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                     return saids
                 case _Manner.PART:
                     large_objects.pack(binding, said, pending)
+                    _is_sent_whole(progress, pending)
                     if not _go_on(binding, room, saids):
                         return saids
                 case _Manner.WHOLE:
                     room.left -= size
                     saids.append(_at_hand(said))
-                    progress.cursor = pending.turn
+                    progress.partial += said.sent is not None and said.sent.partial
+                    _pass_over(progress, pending)
                     _note_offer(
                         binding,
                         said,
@@ -211,11 +214,37 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                         ahead=pending.ahead_of is not None,
                     )
                 case _Manner.NEVER:
-                    progress.cursor = pending.turn
+                    _pass_over(progress, pending)
                     _too_large(binding, said, binding.parties.session.peer_max_msg_size or best)
             most -= 1
             if room.left <= 0 or most <= 0:
                 return saids
+
+
+def _pass_over(progress: Progress, pending: Pending) -> None:
+    progress.cursor = pending.turn
+    _is_sent_whole(progress, pending)
+
+
+def _is_sent_whole(progress: Progress, pending: Pending) -> None:
+    if pending.item_id in progress.wanted_whole:
+        progress.wanted_whole.remove(pending.item_id)
+
+
+def _wanted_whole(binding: Binding) -> list[Pending]:
+    """Return the changes of which some fields were not enough for the peer, as they are now."""
+    progress = binding.progress
+    found = []
+    for item_id in progress.wanted_whole:
+        change, known = binding.log.get(item_id), binding.known.of_item(item_id)
+        if change is None or known is None or known.seq == change.seq:
+            continue  # something else has come of it
+        before = progress.cursor + 1
+        found.append(
+            Pending(item_id, change.seq, change.state, known.remote_id, known.seq, ahead_of=before)
+        )
+    progress.wanted_whole = [pending.item_id for pending in found]
+    return found
 
 
 def _manner(
@@ -287,20 +316,24 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
         item = Item(source=Location(name)) if client else Item(target=Location(name))
         sent = Sent('Delete', progress.store, pending.item_id, pending.seq, True)
         return Said(Delete(meta=_unrelated(binding, pending), items=(item,)), sent)
-    data = _dump(binding, pending.item_id)
-    if data is None:
-        return None
-    ctype, body, digest = data
     kind, place = _kind(binding, pending), parents(binding, pending.item_id)
-    if client or kind is Add:
-        item = Item(source=Location(given_id(binding, pending)), data=body, **place)
-    else:
-        item = Item(target=Location(pending.remote_id or ''), data=body, **place)
     lost = _unrelated(binding, pending)
-    meta = Meta(type=ctype) if lost is None else replace(lost, type=ctype)
-    command = kind(meta=meta, items=(item,))
-    sent = Sent(command.name, progress.store, pending.item_id, pending.seq, False, digest)
-    return Said(command, sent)
+    known = binding.known.of_item(pending.item_id) if kind is Replace and lost is None else None
+    had = known.digest if known is not None and not _sends_all(binding) else None
+    dumped = _dump(binding, pending.item_id, had)
+    if dumped is None:
+        return None
+    if client or kind is Add:
+        item = Item(source=Location(given_id(binding, pending)), data=dumped.data, **place)
+    else:
+        item = Item(target=Location(pending.remote_id or ''), data=dumped.data, **place)
+    meta = Meta(type=dumped.ctype, field_level=dumped.partial)
+    if lost is not None:
+        meta = replace(lost, type=dumped.ctype)
+    sent = Sent(kind.name, progress.store, pending.item_id, pending.seq, False, dumped.digest)
+    if dumped.partial:
+        sent = replace(sent, partial=True)
+    return Said(kind(meta=meta, items=(item,)), sent)
 
 
 def _unrelated(binding: Binding, pending: Pending) -> Meta | None:
@@ -320,10 +353,10 @@ def _kind(binding: Binding, pending: Pending) -> type[ItemsCommand]:
     return Add if pending.remote_id is None or lost or binding.replaces_client else Replace
 
 
-def _dump(binding: Binding, item_id: str) -> tuple[str, bytes | Written, str | None] | None:
-    """Return (type, data, fingerprint) of an item.
+def _dump(binding: Binding, item_id: str, had: str | None = None) -> Dumped | None:
+    """Return the written form of an item; ``None``, and a line for people, if it cannot be had.
 
-    ``None``, and a line for people, if it cannot be had.
+    *had* is the fingerprint of the peer's version, if what that has as well may be left out.
     """
     try:
         wanted = binding.content_types
@@ -332,9 +365,13 @@ def _dump(binding: Binding, item_id: str) -> tuple[str, bytes | Written, str | N
         with binding.savepoint():
             item = binding.agent.getItem(item_id)
             digest = binding.agent.fingerprint(item)
+            types = binding.partial_types if had else []
+            part = binding.agent.abridged_item(item, had) if had and types else None
+            if part is not None:
+                item, wanted = part, types
             ctype, version = binding.agent.preferred_type(item, wanted)
             ctype, written = written_form(binding.agent, item, ctype, version)
-        return ctype, written, digest
+        return Dumped(ctype, written, digest, part is not None)
     except StateDamaged:
         raise
     except (SyncmlError, LookupError, OSError) as error:

@@ -158,6 +158,16 @@ class Binding:
             self._content_types = announced, common_types(self.store.contentTypes, theirs)
         return self._content_types[1]
 
+    @property
+    def partial_types(self) -> list[tuple[str, str]]:
+        """Those of these types in which the peer takes some fields of an item (FieldLevel)."""
+        parties = self.parties
+        if parties.session.version != '1.2':
+            return []
+        announced = parties.peer_store(self.progress.peer_store) or {}
+        taken = announced.get('field_level') or ()
+        return [each for each in self.content_types if each[0] in taken]
+
     def savepoint(self) -> contextlib.AbstractContextManager[None]:
         """Return a block whose work in the database is taken back if it fails."""
         if self.agent.transactional:
@@ -369,13 +379,18 @@ class Parties:
         device = DeviceInfo(**values) if values else None
         self.session.quirks = quirks_of(device, self.peer.dev_id)
 
-    def peer_types(self, uri: str) -> list[ContentTypeInfo]:
-        """Return the content types the peer has announced for its datastore *uri*."""
+    def peer_store(self, uri: str) -> dict[str, Any] | None:
+        """Return what the peer has announced of its datastore *uri*."""
         announced = {store['uri']: store for store in self.peer.stores or []}
         name = find_uri(uri, announced)
-        if name is None:
+        return announced[name] if name is not None else None
+
+    def peer_types(self, uri: str) -> list[ContentTypeInfo]:
+        """Return the content types the peer has announced for its datastore *uri*."""
+        announced = self.peer_store(uri)
+        if announced is None:
             return []
-        return [ContentTypeInfo(**info) for info in announced[name]['content_types']]
+        return [ContentTypeInfo(**info) for info in announced['content_types']]
 
     def peer_offers(self) -> dict[str, list[ContentTypeInfo]]:
         """Return the peer's datastores with their content types."""
@@ -383,9 +398,8 @@ class Parties:
 
     def peer_guid_size(self, uri: str) -> int | None:
         """Return the most bytes an id may have for the peer's datastore *uri*, if it said so."""
-        announced = {store['uri']: store for store in self.peer.stores or []}
-        name = find_uri(uri, announced)
-        return announced[name].get('max_guid_size') if name is not None else None
+        announced = self.peer_store(uri)
+        return announced.get('max_guid_size') if announced is not None else None
 
     @property
     def peer_counts(self) -> bool:
@@ -406,6 +420,7 @@ def _store_values(store: DataStoreInfo) -> dict[str, Any]:
     values = asdict(store) | {'content_types': []}
     values['content_types'] = [type_values(info) for info in store.content_types]
     values['sync_types'] = [int(number) for number in store.sync_types]
+    values['field_level'] = sorted({cap.ctype for cap in store.capabilities if cap.field_level})
     return {
         name: values[name]
         for name in (
@@ -416,6 +431,7 @@ def _store_values(store: DataStoreInfo) -> dict[str, Any]:
             'content_types',
             'sync_types',
             'hierarchical_sync',
+            'field_level',
         )
     }
 

@@ -23,6 +23,8 @@ _DONE = {200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 418, 419}
 _RESOLVED = {207, 208, 209, 419}
 #: The item is not there any more, which is what a Delete wants.
 _VANISHED = {404, 410}
+#: What a peer says that cannot take some fields only, of an item it has not, or has otherwise.
+_NOT_ENOUGH = _VANISHED | {406, 412, 415, 501}
 #: What some servers say instead of 508 to an Alert 225.
 _NO_RESUME = 509
 
@@ -167,6 +169,13 @@ def _deletion(binding: Binding, status: Status, sent: Sent) -> None:
 
 def _change(binding: Binding, status: Status, sent: Sent) -> None:
     code = status.code
+    if sent.partial:
+        binding.progress.partial -= 1
+        if code in _NOT_ENOUGH:
+            # without a fingerprint of what it has, the whole is sent, if need be the next time
+            binding.known.note(sent.item, digest=None)
+            binding.progress.wanted_whole.append(sent.item)
+            return
     if code in _VANISHED and sent.command == 'Replace' and binding.role is Role.SERVER:
         binding.known.forget(sent.item)  # it will be sent as a new item the next time
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pysyncml.agents.base import Agent
 
@@ -72,6 +72,15 @@ class Written(io.BytesIO):
             yield position, source
             position, before = position + source.size, at
         yield position, _Bytes(own[before:])
+
+
+class Dumped(NamedTuple):
+    """An item as it is sent."""
+
+    ctype: str
+    data: bytes | Written
+    digest: str | None  # the fingerprint of the item
+    partial: bool = False  # only some of its fields
 
 
 class _Bytes:

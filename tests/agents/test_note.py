@@ -317,6 +317,14 @@ def test_bare_notes_come_back(name, body, extensions):
     assert (back.name, back.body, back.extensions) == (name, body, extensions)
 
 
+def test_a_bare_note_whose_body_is_left_out():
+    note = NoteItem('name', extensions={'Color': ['7']})
+    note.left_out = 'ab' * 32
+    back = NoteItem.loads(note.dumps(TYPE_BARE_NOTE, '1.0'), TYPE_BARE_NOTE)
+    assert (back.name, back.body, back.left_out) == ('name', None, 'ab' * 32)
+    assert back.extensions == {'Color': ['7']}
+
+
 def ended(said):
     return b'body' + said + b'%08x' % len(said)
 
@@ -339,6 +347,9 @@ def ended(said):
         ended(b'{"name": "x", "extensions": []}')[:-1],
         ended(b'{"name": "x", "extensions": 7}'),
         ended(b'{"name": "x", "extensions": {"a": 7}}'),
+        ended(b'{"name": "x", "extensions": {}, "sha256": "%s"}' % (b'0' * 64)),
+        ended(b'{"name": "x", "extensions": {}, "sha256": 7}')[4:],
+        ended(b'{"name": "x", "extensions": {}, "sha256": "%s"}' % (b'G' * 64))[4:],
         ended(b'[' * 100_000),
         ended(b' ' * (1 << 20) + b'{"name": "x", "extensions": {}}'),
     ],

@@ -35,6 +35,7 @@ _MOMENT = re.compile(r'(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
 TEXT_LIMIT = 1 << 20
 _LARGE = 1 << 20  # bytes of a file that is never in memory as a whole
 _BEGINNING = 1 << 15  # bytes in which a note's first line is looked for
+_OF_WHOLE = 24  # characters of a fingerprint that are of all of a note
 _LOOKS, _TICK = 10, 0.02  # how often a file that may change unnoticed is looked at, and seconds
 _NOT_IN_NAMES = re.compile(r'[^\w,+=!@#$%^&() -]+')
 
@@ -64,7 +65,7 @@ class Note(pysyncml.NoteItem):
 
     @body.setter
     def body(self, value: Any) -> None:
-        self._body = value
+        self._body, self.sha256 = value, None
 
     @property
     def beginning(self) -> bytes:
@@ -171,6 +172,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     """
 
     reportsChanges = True
+    fieldLevel = frozenset({pysyncml.TYPE_BARE_NOTE})
     transactional = False  # rows and files are gathered, and written at the end
 
     def __init__(self, engine: Any, *args: Any, **values: Any) -> None:
@@ -341,9 +343,36 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         return self._row(itemID).lastmod
 
     def fingerprint(self, item: Any) -> str | None:
-        """Return what is equal for notes of equal name and content."""
+        """Return what is equal for notes of equal name and content.
+
+        Its end tells of the content alone: see :meth:`abridged_item`.
+        """
         text = '\0'.join([item.name or '', item.digest, repr(sorted(item.extensions.items()))])
-        return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+        whole = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+        return whole[:_OF_WHOLE] + item.digest[_OF_WHOLE:]
+
+    def abridged_item(self, item: Any, fingerprint: str) -> Note | None:
+        """Return a note without its body, if the version with this fingerprint has the same.
+
+        It names the body; should the peer have another one after all, it asks for the whole.
+        """
+        if fingerprint[_OF_WHOLE:] != item.digest[_OF_WHOLE:]:
+            return None
+        note = Note(item.name, extensions=item.extensions)
+        note.modified, note.left_out = item.modified, item.digest
+        return note
+
+    def completeItem(self, itemID: str, item: Any) -> Any:
+        """Return a note whose body was left out with the body that is meant, which is ours."""
+        if item.left_out is None:
+            return item
+        row = self._row(itemID)
+        if row.sha256 != item.left_out:
+            raise pysyncml.InvalidItem(f'"{row.name}" has another content here')
+        note = Note(item.name, reader=lambda: self._read(row), extensions=item.extensions)
+        note.content = self._content(row)
+        note.modified, note.sha256, note.named = item.modified, row.sha256, item.named
+        return note
 
     def checksumItem(self, itemID: str) -> tuple[str, str] | None:
         """Return the name of a note, and the SHA-256 of its file as it is on the disk now.
@@ -395,7 +424,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         """Return the note that a peer sent."""
         loaded = pysyncml.NoteItem.load(stream, contentType, version)
         note = Note(name=loaded.name, body=loaded.body or b'')
-        note.content = loaded.content
+        note.content, note.left_out = loaded.content, loaded.left_out
         note.extensions = dict(loaded.extensions)
         note.modified = _seconds((note.extensions.pop(_MODIFIED, None) or [''])[0])
         if contentType == pysyncml.TYPE_TEXT_PLAIN or not loaded.name:
@@ -435,10 +464,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(item.id)
         self._adapt(item, row)
         name = local_name(item.name) if item.named else row.name
-        body = _body_of(item)
-        digest = _digest_of(item, body)
         expected = self._expected(row)
-        old_name, changed = row.name, digest != row.sha256
+        old_name, changed = row.name, item.digest != row.sha256
+        body = _body_of(item) if changed or expected is None else None
+        digest = item.digest if body is None else _digest_of(item, body)
         keeps_way = reportChanges and changed and isinstance(body, bytes)
         old_body = self._old_body(row) if keeps_way else None
         path = self.desk.places.find(name, row) if name != row.name else row.path
@@ -453,7 +482,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             row.extensions = dict(item.extensions)
         row.lastmod = item.modified if item.modified is not None else row.lastmod
         self.desk.index.put(row)
-        self._keep_base(row, body)
+        if changed:
+            self._keep_base(row, body)
         item.name = row.name
         if not reportChanges or (changed and old_body is None):
             return None
@@ -601,7 +631,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             ours = self._read(row)
         except (pysyncml.SyncmlError, OSError):
             return
-        item.body, item.sha256 = adapted(item.body or b'', ours), None
+        item.body = adapted(item.body or b'', ours)
 
     def mergeItems(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
         """Merge what a peer sent with ours: the body line by line, and the name by itself."""
@@ -614,7 +644,6 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             remoteItem.body = adapted(remoteItem.body or b'', localItem.body)
         if b'\0' in localItem.body or b'\0' in remoteItem.body:
             raise pysyncml.ConflictError(f'{localItem} is no text')
-        remoteItem.sha256 = None
         return super().mergeItems(localItem, remoteItem, changeSpec)
 
     def conflictItem(self, item: Any, label: str) -> Any:
@@ -631,6 +660,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
 def _body_of(item: Any) -> Any:
     """Return the body of an item: bytes, or the content of what is too large for that."""
+    if item.left_out is not None:
+        raise pysyncml.InvalidContent('the body of the note was left out')
     if item.content is not None:
         return item.content
     return item.body if item.body is not None else b''

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pysyncml
 from pysyncml.cli.notes.index import NoteRow, decode
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
+from pysyncml.storage.files import looks_of
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -69,12 +70,14 @@ class Scan:
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
-        suspects, missing = self._walk()
+        suspects, missing, unchanged = self._walk()
         for path in self.closed:
             self.agent.leave(f'"{path}" cannot be read; it is left as it is')
         missing = [path for path in missing if not self._is_hidden(path)]
-        self._look_at(suspects)
-        entries = self.index.at(missing) + self.index.at(suspects)
+        lost = self.index.at(missing)
+        by_stamp = {row.stamp: row for row in lost}
+        self._look_at(suspects, {p: by_stamp[now] for p, now in unchanged if now in by_stamp})
+        entries = lost + self.index.at(suspects)
         rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
         rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
         self._compare(rows)
@@ -161,10 +164,12 @@ class Scan:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _walk(self) -> tuple[list[str], list[str]]:
+    def _walk(self) -> tuple[list[str], list[str], list[tuple[str, bytes]]]:
         """Return the paths of files that have to be looked at, and those of notes without a file.
 
-        Files and rows of the index come in one order, so that few have to wait for each other.
+        Third, of the former those that have the stamp of one of the latter, with that stamp: files
+        of a folder that was renamed. Files and rows of the index come in one order, so that few
+        have to wait for each other.
         """
         comparison = _Stamps()
         fetch = self.index.stamps()
@@ -181,7 +186,8 @@ class Scan:
             self.desk.work.set_option('symlinks.told', True)
         unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
         suspects = sorted({*comparison.differing, *comparison.files} - unfinished)
-        return suspects, [path for path in comparison.rows if path not in unfinished]
+        missing = [path for path in comparison.rows if path not in unfinished]
+        return suspects, missing, comparison.elsewhere()
 
     def _is_hidden(self, path: str) -> bool:
         """Whether a note is out of sight rather than gone: it is left as it is."""
@@ -193,11 +199,21 @@ class Scan:
             parent = posixpath.dirname(parent)
         return False
 
-    def _look_at(self, suspects: list[str]) -> None:
-        """Read the files that may have changed; what cannot be read is left for the next time."""
+    def _look_at(self, suspects: list[str], known: dict[str, NoteRow]) -> None:
+        """Read the files that may have changed; what cannot be read is left for the next time.
+
+        *known* are, by their paths, those that only lie elsewhere than the notes they are.
+        """
         # by the clock from before: what changes from now on is looked at again
         now = self.storage.fs_now() if suspects and not self.engine.readonly else 0
         for path in suspects:
+            if path in known:
+                row = known[path]
+                size, _, inode = looks_of(row.stamp)
+                self.looks[path] = Look(
+                    row.sha256, size, inode, row.lastmod or 0.0, row.stamp, racy=False
+                )
+                continue
             try:
                 digest, stat = self.storage.hash(path)
                 racy = is_racy(stat, now)
@@ -385,6 +401,11 @@ class _Stamps:
         self.rows: dict[str, bytes | None] = {}
         self.differing: list[str] = []
         self._last: str | None = None  # the path of the last row, as it is written
+
+    def elsewhere(self) -> list[tuple[str, bytes]]:
+        """Return path and stamp of files that have the stamp of a row of another path."""
+        stamps = {before for before in self.rows.values() if before}
+        return [(path, now) for path, now in self.files.items() if now in stamps]
 
     def take_in(
         self, files: Sequence[tuple[str, bytes]], rows: Sequence[tuple[str, bytes | None]]
