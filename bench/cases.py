@@ -19,6 +19,8 @@ from bench.measure import NOTES, Cost, Server, moved, rest_disk, run, sync
 Round = dict[str, Cost]
 Case = Callable[[Path, int, int], Iterator[Round]]
 
+SOME = 10_000  # notes that are renamed, or deleted, whatever else there is
+
 
 @contextmanager
 def pair(root: Path, notes: int, *options: str) -> Iterator[tuple[Path, Path, Server]]:
@@ -107,10 +109,10 @@ def second_device(root: Path, notes: int, rounds: int) -> Iterator[Round]:
 
 
 def renamed_folder(root: Path, notes: int, rounds: int) -> Iterator[Round]:
-    """The folder that all notes are in gets another name; beside a run without any change."""
+    """A folder of 10,000 notes gets another name; beside a run without any change."""
     for _ in range(rounds):
-        with pair(root, 0) as (client, _, server):
-            trees.below(client, notes)
+        with pair(root, max(0, notes - SOME)) as (client, _, server):
+            trees.below(client, min(notes, SOME))
             sync(client, server)
             sync(client, server)
             found = {'no change': sync(client, server)}
@@ -120,14 +122,12 @@ def renamed_folder(root: Path, notes: int, rounds: int) -> Iterator[Round]:
 
 
 def deletions(root: Path, notes: int, rounds: int) -> Iterator[Round]:
-    """All notes but a few are deleted, with the user's consent."""
+    """10,000 notes are deleted, or all but one, with the user's consent."""
     for _ in range(rounds):
         with pair(root, notes, '--allow-deletions') as (client, _, server):
             sync(client, server)
-            kept = client / trees.note_name(0)
-            for path in sorted(client.glob('d*/*')):
-                if path != kept:
-                    path.unlink()
+            for number in range(1, min(notes, SOME)):
+                (client / trees.note_name(number)).unlink()
             found = {'deletions': sync(client, server, '--allow-deletions')}
         yield found
 
@@ -206,8 +206,8 @@ CASES: dict[str, tuple[Case, tuple[int, ...], int]] = {
     'syncevolution': (syncevolution, (1_000, 10_000), 1),
     'encodings': (encodings, (10_000,), 3),
     'second': (second_device, (1_000, 10_000, 100_000), 1),
-    'renamed': (renamed_folder, (10_000,), 3),
-    'deletions': (deletions, (10_000,), 1),
+    'renamed': (renamed_folder, (10_000, 100_000), 3),
+    'deletions': (deletions, (10_000, 100_000), 1),
     'large': (large, (64, 1024), 1),
     'devices': (devices, (1_000,), 3),
     'crowd': (crowd, (20,), 1),

@@ -76,7 +76,13 @@ GOALS = (
     ),
     Goal(
         3,
-        'renamed folder of 10,000: CPU against no change',
+        'renamed folder of 10,000 among 100,000: CPU against no change',
+        3,
+        _over(('renamed', 100_000, 'renamed'), ('renamed', 100_000, 'no change')),
+    ),
+    Goal(
+        3,
+        'renamed folder of 10,000, all there are: CPU against no change',
         3,
         _over(('renamed', 10_000, 'renamed'), ('renamed', 10_000, 'no change')),
     ),
@@ -84,6 +90,8 @@ GOALS = (
     _memory('second device, 100,000', 120, ('second', 100_000, 'second device')),
     _memory('no change at 100,000', 120, (*_STEADY, 'no change')),
     _memory('1 % changed at 100,000', 120, (*_STEADY, '1 % changed')),
+    _memory('renamed folder, 100,000', 120, ('renamed', 100_000, 'renamed')),
+    _memory('10,000 deletions, 100,000', 120, ('deletions', 100_000, 'deletions')),
     Goal(
         4,
         'first sync: peak memory of 100,000 over that of 10,000',

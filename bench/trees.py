@@ -75,12 +75,12 @@ def add(root: Path, count: int, label: str) -> None:
 
 
 def rename(root: Path) -> None:
-    """Give the folder that holds all notes of a tree made :func:`below` one another name."""
+    """Give the folder made by :func:`below` another name."""
     os.rename(root / 'before', root / 'after')
 
 
 def below(root: Path, count: int) -> Path:
-    """Fill *root* as :func:`make` does, with all notes below one folder."""
+    """Fill a folder of *root* as :func:`make` does."""
     make(root / 'before', count)
     return root
 

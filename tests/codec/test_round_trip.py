@@ -21,7 +21,7 @@ def test_these_are_all(encoding):
     assert len(names()) == 2
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
 @given(message=strategies.messages())
 def test_a_message_comes_back(encoding, message):
     content_type, data = encode(message, encoding)
@@ -30,7 +30,7 @@ def test_a_message_comes_back(encoding, message):
     assert decode(*encode(found, encoding)) == found
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(message=strategies.messages())
 def test_a_message_changes_its_encoding(encoding, message):
     other = 'xml' if encoding == 'wbxml' else 'wbxml'
@@ -39,7 +39,7 @@ def test_a_message_changes_its_encoding(encoding, message):
     assert decode(*encode(through, other)) == through
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(message=strategies.messages())
 def test_sizes_add_up(encoding, message):
     version = message.header.version
@@ -56,7 +56,7 @@ def test_sizes_add_up(encoding, message):
         assert base + costs - final - slack <= size <= base + costs - final
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
 @given(message=strategies.messages(), draws=st.data())
 def test_damaged_messages_raise_one_error(encoding, message, draws):
     data = bytearray(encode(message, encoding)[1])
@@ -71,7 +71,7 @@ def test_damaged_messages_raise_one_error(encoding, message, draws):
         assert isinstance(again, Message)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.binary(max_size=60))
 def test_rubbish_raises_one_error(encoding, data):
     kind = TYPE if encoding == 'xml' else 'application/vnd.syncml+wbxml'

@@ -100,8 +100,8 @@ def _usual(dialect, family):
 
 
 def _numbers(count):
-    """Return which messages are interrupted: of many, those at the ends and some between."""
-    return range(1, count + 1) if count < 9 else sorted({2, 3, count // 2, count - 1, count})
+    """Return which messages are interrupted: of many, one at either end and one between."""
+    return range(1, count + 1) if count < 5 else sorted({2, count // 2, count})
 
 
 # --- 63: interrupted ------------------------------------------------------------------------------

@@ -464,8 +464,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(item.id)
         self._adapt(item, row)
         name = local_name(item.name) if item.named else row.name
-        expected = self._expected(row)
         old_name, changed = row.name, item.digest != row.sha256
+        expected = self._expected(row, replaced=changed)
         body = _body_of(item) if changed or expected is None else None
         digest = item.digest if body is None else _digest_of(item, body)
         keeps_way = reportChanges and changed and isinstance(body, bytes)
@@ -530,10 +530,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self.desk.batch.write(row.id, path, token, source, expected, row.sha256)
         self.desk.bodies[row.id] = body
 
-    def _expected(self, row: NoteRow) -> bytes | None:
+    def _expected(self, row: NoteRow, *, replaced: bool = True) -> bytes | None:
         """Return the stamp of the file of *row*, after making sure that it is what we know.
 
-        ``None`` if there is no file.
+        ``None`` if there is no file. One that is not *replaced*, but only renamed, may be open for
+        writing: what is written goes with it.
 
         Raises:
             ItemBusy: somebody has changed it since we looked.
@@ -550,7 +551,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             if digest != row.sha256:
                 raise pysyncml.ItemBusy(f'"{row.name}" has just been changed here')
             now = stamp(stat)
-        if self.storage.is_being_written(origin):
+        if replaced and self.storage.is_being_written(origin):
             raise pysyncml.ItemBusy(f'"{row.name}" is open in another program here')
         return bytes(now)
 
