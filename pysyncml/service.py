@@ -52,6 +52,7 @@ _RETRY = 30
 
 #: Seconds in which a tenth of the devices that are kept may be new ones.
 _NEW_DEVICES_SECONDS = 3600.0
+_FORGET_NOBODY = 'pysyncml.forget.nobody'  # the option: since when, and until when
 
 #: Seconds after which a conversation that was left alone is forgotten.
 SESSION_AGE = 3600.0
@@ -289,9 +290,9 @@ class _Server:
         Raises:
             RemoteProtocolError: there are too many already, or too many new ones.
         """
-        self._forget_devices()
         most = self.adapter.max_devices
         where = self._clients
+        self._forget_devices(room=self.work.records.count_devices(**where) >= most)
         since = self.work.now - _NEW_DEVICES_SECONDS
         text, code = '', StatusCode.OK
         if self.work.records.count_devices(**where) >= most:
@@ -389,17 +390,33 @@ class _Server:
         assert peer.id is not None
         return session, SessionRecord(device_id=peer.id, session_id=header.session_id)
 
-    def _forget_devices(self, peer: DeviceRecord | None = None) -> None:
+    def _forget_devices(self, peer: DeviceRecord | None = None, *, room: bool = False) -> None:
         """Forget the devices that have not come for long, but for *peer*, which just has.
 
-        One that comes back after all is a new one: everything is compared, nothing is doubled.
+        One that comes back after all is a new one: everything is compared. Where the clock may have
+        jumped that is only done if there has to be *room*.
         """
-        if self.adapter.forget_after is None:
+        after = self.adapter.forget_after
+        if after is None or (self._is_clock_doubtful(after) and not room):
             return
-        before = self.work.now - self.adapter.forget_after
+        before = self.work.now - after
         spare = peer.id if peer is not None else None
         for dev_id in self.work.records.drop_devices(before, spare=spare, **self._clients):
             log.info('the device %s has not come for long, and is forgotten', printable(dev_id))
+
+    def _is_clock_doubtful(self, after: float) -> bool:
+        """Whether nobody has come for so long that it may be the clock that has jumped.
+
+        Then nobody is forgotten for as long again: who is there still will come until then. *after*
+        are the seconds after which devices are forgotten.
+        """
+        work, some_time = self.work, after / 12
+        last = work.records.last_sync(**self._clients)
+        noted, until = work.options().get(_FORGET_NOBODY) or (None, None)
+        if last is not None and last != noted and abs(work.now - last) > some_time:
+            until = work.now + some_time
+            work.set_option(_FORGET_NOBODY, [last, until])
+        return until is not None and work.now < until <= work.now + some_time
 
     def _superseded(self, row: SessionRecord) -> Answer:
         """Answer a message of a session that another one of the same device has put an end to.

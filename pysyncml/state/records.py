@@ -143,6 +143,16 @@ class Records:
         query = select(func.count()).select_from(table).where(*asked)
         return int(self._connection.execute(query).scalar_one())
 
+    def last_sync(self, **where: Any) -> float | None:
+        """Return when the last device synchronised whose columns equal *where*.
+
+        In seconds since 1970; ``None`` if none has.
+        """
+        table = self._tables.device
+        query = select(func.max(table.c.last_sync)).where(*_asked(table, where))
+        found = self._connection.execute(query).scalar()
+        return None if found is None else float(found)
+
     def save(self, record: R) -> R:
         """Insert or update *record*; return it with its id."""
         table = self._table(type(record))

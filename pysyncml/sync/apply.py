@@ -291,7 +291,9 @@ def conclude(parties: Parties) -> None:
         record.suspended = None
         # a client that could not take everything has thrown nothing away: it is told the next time
         kept_all = binding.replaces_client and binding.stats.peerErr
-        if (progress.slow or binding.mode.slow) and not kept_all:
+        # what was not shown is not there, where the peer was to show what it has, or to lose it
+        shown = binding.they_send or binding.mode.wipes
+        if (progress.slow or binding.mode.slow) and shown and not kept_all:
             binding.known.forget_gone(binding.number)
         first = binding.known.first_pending(record.cursor)
         record.cursor = binding.log.last_seq if first is None else first - 1

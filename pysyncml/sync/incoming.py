@@ -310,8 +310,10 @@ class Incoming:
 
     def _is_ahead(self, known: Known) -> bool:
         """Whether the peer was put back to when it did not have the version it is known to have."""
-        rewound = self.binding.progress.rewound
-        return rewound is not None and known.seq is not None and known.seq > rewound
+        progress = self.binding.progress
+        if progress.rewound is None or known.seq is None or known.item_id in progress.paired:
+            return False
+        return known.seq > progress.rewound
 
     def _doubt(self) -> None:
         """The peer does not have a version that it shows itself to have lost."""
@@ -389,13 +391,16 @@ class Incoming:
         return self.binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
 
     def _report_alteration(self, item_id: str, before: dict[str, Any], stored: Any) -> None:
-        """If the agent had to change something (a name), the peer is to hear of it."""
+        """If the agent had to change something (a name), the peer is to hear of it.
+
+        Nobody has wished for that: what the peer wants instead is no conflict with it.
+        """
         altered = any(
             getattr(stored, name, None) not in (None, value) for name, value in before.items()
         )
         if altered:
             history = self.binding.store.keepsHistory
-            self.binding.log.record(item_id, ItemState.MODIFIED, None, history=history)
+            self.binding.log.record(item_id, ItemState.MODIFIED, '', history=history)
 
     def _link(self, _status: int) -> int | None:
         item_id = str(self.match.id) if self.known is None else self.known.item_id

@@ -331,7 +331,7 @@ class Histories(RuleBasedStateMachine):
     def _check_doubles(self, tree: dict[str, bytes]) -> None:
         # each name that a note was given on different devices may be kept, with a note of its own
         for body, count in collections.Counter(tree.values()).items():
-            owners = [self.people.renamed.get(token, set()) for token in tokens(body)]
+            owners = [self.people.renamed(token) for token in tokens(body)]
             if owners and count > max(1, *map(len, owners)):
                 raise AssertionError(f'{count} times: {body!r}\n{tree}')
 

@@ -61,7 +61,7 @@ class People:
         self.count = 0
         self.born: dict[bytes, str] = {}
         self.gone: set[bytes] = set()
-        self.renamed: dict[bytes, set[str]] = {}  # token → where its note was given a name
+        self._renamed: dict[bytes, set[str]] = {}  # token → where its note was given a name
         self._deleted: list[tuple[set[bytes], str]] = []
         self._notes: dict[bytes, Note] = {}
         for body in world.server.tree().values():
@@ -101,7 +101,11 @@ class People:
             self._notes[token] = note
         if renamed:
             for token in tokens(body):
-                self.renamed.setdefault(token, set()).add(place)
+                self._renamed.setdefault(token, set()).add(place)
+
+    def renamed(self, token: bytes) -> set[str]:
+        """Return where the note that *token* is in, or was, was given a name."""
+        return set().union(*(self._renamed.get(t, set()) for t in self._notes[token].tokens))
 
     def drop(self, place: str, lost: set[bytes]) -> None:
         """Somebody on *place* no longer wants the tokens *lost*."""

@@ -8,13 +8,32 @@ from tests.properties.machine import Histories
 
 
 @pytest.fixture
-def history():
-    machine = Histories()
-    machine.begin(
-        used=True, policy='keep-both', versions=(None,) * 3, encodings=('xml',) * 3, size=None
-    )
-    yield machine
-    machine.world.close()
+def begin():
+    """Return what begins a history; in the end it is settled and checked, and tidied up."""
+    begun = []
+
+    def start(**values):
+        usual = {'used': True, 'policy': 'keep-both', 'size': None}
+        machine = Histories()
+        machine.begin(**{**usual, 'versions': (None,) * 3, 'encodings': ('xml',) * 3, **values})
+        begun.append(machine)
+        return machine
+
+    yield start
+    for machine in begun:
+        machine.world.close()
+
+
+@pytest.fixture
+def history(begin):
+    return begin()
+
+
+def settled(history):
+    """Let everybody synchronise in peace; return what is there then, which has to be well."""
+    history._heal()
+    history._check()
+    return history.world.server.tree()
 
 
 def test_a_note_that_comes_to_the_place_of_one_just_removed(history, monkeypatch):
@@ -29,6 +48,32 @@ def test_a_note_that_comes_to_the_place_of_one_just_removed(history, monkeypatch
     # edited on c as well, and removed while the new one of this name is coming
     history.people.act('c', ('rewrite', listed, True))
     history._sync('c', 'sync', [(1, 'edit', 'client', ('delete', listed))])
-    history._heal()
-    history._check()
-    assert sorted(history.world.server.tree()) == names
+    assert sorted(settled(history)) == names
+
+
+def test_a_note_that_gets_a_name_while_its_server_gives_it_another(history):
+    """The server had to; so its name gives way, and there is one note in the end."""
+    history.sync('a', [('s', ('add', 'Todo', False))], 'sync', [])
+    renamed = [(2, 'edit', 'client', ('rename', 0, 'todo.txt', False))]
+    history.sync('b', [('b', ('add', 'Todo', False))], 'sync', renamed)
+    tree = settled(history)
+    todos = sorted(name for name in tree if name.lower().startswith('todo'))
+    assert todos == ['Todo', 'todo', 'todo.txt']
+
+
+def test_a_deletion_that_a_device_has_not_heard_of_when_it_compares_one_way(begin):
+    history = begin(versions=('1.1', None, None))
+    # the server counts one session more than the device, which was put off at its end
+    history.sync('a', [], 'sync', [(4, 'put off'), (3, 'request lost')])
+    history.sync('b', [('b', ('over', 0, 0))], 'sync', [])
+    history.sync('a', [], 'pull', [])
+    assert sorted(settled(history)) == ['todo', '\u00e9.txt']
+
+
+def test_notes_that_are_swapped_after_the_end_of_a_session_was_lost(begin):
+    """What a device says again that it has, it has: it was not put back to a time before."""
+    history = begin(used=False)
+    history.sync('b', [('s', ('add', 'todo', False))], 'sync', [])
+    history.sync('b', [('s', ('add', 'sub/deep/x', False))], 'sync', [(3, 'kill', 'client', 1)])
+    history.sync('b', [('b', ('swap', 0, 0))], 'sync', [])
+    assert sorted(settled(history)) == ['sub/deep/x', 'todo']

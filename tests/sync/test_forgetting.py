@@ -45,15 +45,20 @@ def rows(server):
         ]
 
 
+def later(clock, seconds, steady, server):
+    """Let time go by in which one device comes every three weeks."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now = min(end, clock.now + 21 * DAY)
+        steady.sync(server)
+
+
 def test_a_device_is_forgotten_a_year_after_its_last_synchronisation(clock):
     server, old, steady = (at(clock, name) for name in ('S', 'old', 'steady'))
     old.sync(server)
-    steady.sync(server)
-    clock.now += YEAR - DAY
-    steady.sync(server)
+    later(clock, YEAR - DAY, steady, server)
     assert known(server) == ['old', 'steady']
-    clock.now += 2 * DAY
-    steady.sync(server)
+    later(clock, 2 * DAY, steady, server)
     assert known(server) == ['steady']
 
 
@@ -61,21 +66,32 @@ def test_what_is_kept_does_not_grow_with_the_devices_that_once_called(clock):
     server, steady = at(clock, 'S', 'a', 'b', 'c'), at(clock, 'steady')
     steady.sync(server)
     before = rows(server)
-    for number in range(12):
+    for number in range(8):
         at(clock, f'D{number}').sync(server)
-        clock.now += YEAR / 2
-        steady.sync(server)
-    clock.now += YEAR
-    steady.sync(server)
+        later(clock, YEAR / 6, steady, server)
+    later(clock, YEAR, steady, server)
     assert rows(server) == before
+
+
+@pytest.mark.parametrize('jump', [76 * YEAR, -76 * YEAR, 40 * DAY])
+def test_a_clock_that_jumps_makes_nobody_forgotten(clock, jump):
+    """Nor does a server that was off for long; but who does not come for a month after that is."""
+    server, old, steady, other = (at(clock, name) for name in ('S', 'old', 'steady', 'other'))
+    for dev in (old, steady, other):
+        dev.sync(server)
+    later(clock, YEAR - 20 * DAY, steady, server)
+    clock.now += jump
+    for dev in (steady, other, steady):
+        dev.sync(server)
+    assert known(server) == ['old', 'other', 'steady']
+    later(clock, 31 * DAY, steady, server)
+    assert known(server) == (['old', 'other', 'steady'] if jump < 0 else ['other', 'steady'])
 
 
 def test_one_that_comes_back_has_everything_compared_and_nothing_doubled(clock):
     server, late, steady = at(clock, 'S', 'a', 'b'), at(clock, 'late', 'c'), at(clock, 'steady')
     late.sync(server)
-    steady.sync(server)
-    clock.now += 2 * YEAR
-    steady.sync(server)
+    later(clock, 1.1 * YEAR, steady, server)
     assert known(server) == ['steady']
     edit(late, find(late, 'a'), title='changed on late')
     late.sync(server)

@@ -404,6 +404,18 @@ def test_a_one_way_sync_with_wrong_anchors_doubles_nothing():
     assert urls(client) == urls(server) == ['ours', 'theirs']
 
 
+def test_a_one_way_sync_with_wrong_anchors_leaves_deletions_for_the_next():
+    server, client = in_step('a', 'b')
+    with client.context.work() as work:
+        [record] = work.records.find(BindingRecord)
+        record.our_anchor = '12345'
+        work.records.save(record)
+    server.delete(find(server, 'a'))
+    client.sync(server, PULL)
+    client.sync(server)
+    assert urls(client) == urls(server) == ['b']
+
+
 # --- equal items ---------------------------------------------------------------------------------
 
 

@@ -466,12 +466,14 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         name = local_name(item.name) if item.named else row.name
         old_name, changed = row.name, item.digest != row.sha256
         expected = self._expected(row, replaced=changed)
-        body = _body_of(item) if changed or expected is None else None
+        if expected is None:
+            raise pysyncml.ItemBusy(f'"{row.name}" has just been moved or deleted here')
+        body = _body_of(item) if changed else None
         digest = item.digest if body is None else _digest_of(item, body)
         keeps_way = reportChanges and changed and isinstance(body, bytes)
         old_body = self._old_body(row) if keeps_way else None
         path = self.desk.places.find(name, row) if name != row.name else row.path
-        if changed or expected is None:
+        if changed:
             self._stage(row, body, path, expected)
         elif path != row.path:
             self.desk.batch.move(row.id, row.path, path, expect=expected)
