@@ -174,6 +174,7 @@ def _move(binding: Binding, command: Move, item: Item) -> int:
     known = case.known
     if known is None or case.here in (Here.UNKNOWN, Here.DELETED):
         raise InvalidItem('there is no such item')
+    up_to_date = case.change is not None and case.is_up_to_date(known, case.change)
     try:
         agent.moveItem(known.item_id, parent_of(binding, item))
     except (OSError, ItemBusy) as error:
@@ -181,7 +182,7 @@ def _move(binding: Binding, command: Move, item: Item) -> int:
     history = binding.store.keepsHistory
     seq = binding.log.record(known.item_id, ItemState.MODIFIED, None, history=history)
     number = binding.number
-    if case.here is Here.UNCHANGED:
+    if up_to_date:
         binding.known.note(known.item_id, seq=seq, offered=None, seen=number, digest=None)
     binding.stats.hereMod += 1
     return StatusCode.OK

@@ -179,10 +179,19 @@ class Incoming:
             return Here.UNKNOWN
         if change.gone:
             return Here.DELETED
+        if self.is_up_to_date(known, change):
+            return Here.UNCHANGED
+        # what an agent had to alter is no change that anybody has wished for
+        since = known.offered if known.seq is None else known.seq
+        altered = self.binding.log.way_back(known.item_id, since) == ''
+        return Here.UNCHANGED if altered else Here.CHANGED
+
+    @staticmethod
+    def is_up_to_date(known: Known, change: Change) -> bool:
+        """Return whether the peer has our newest version."""
         if known.seq is None:
-            # offered to the peer and not acknowledged, yet it speaks of it
-            return Here.UNCHANGED if known.offered == change.seq else Here.CHANGED
-        return Here.UNCHANGED if known.seq >= change.seq else Here.CHANGED
+            return known.offered == change.seq  # it was not acknowledged, yet it speaks of it
+        return known.seq >= change.seq
 
     @property
     def slow(self) -> bool:

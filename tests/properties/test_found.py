@@ -77,3 +77,15 @@ def test_notes_that_are_swapped_after_the_end_of_a_session_was_lost(begin):
     history.sync('b', [('s', ('add', 'sub/deep/x', False))], 'sync', [(3, 'kill', 'client', 1)])
     history.sync('b', [('b', ('swap', 0, 0))], 'sync', [])
     assert sorted(settled(history)) == ['sub/deep/x', 'todo']
+
+
+def test_a_note_that_is_deleted_while_its_server_gives_it_another_name(begin):
+    """Nobody has changed it: a deletion counts."""
+    history = begin(size=2000)
+    edits = [('a', ('swap', 0, 0)), ('c', ('swap', 0, 4)), ('c', ('add', 'größe', True))]
+    lost = [(1, 'request lost')] * 3
+    history.sync_together(edits, [0], ['a', 'c', 'b'], 2, ([], lost, []))
+    history.sync('a', [], 'sync', [])
+    removal = [(1, 'edit', 'client', ('delete', 1))]
+    history.sync_together([], [], ['a', 'c', 'b'], 3, ([], removal, []))
+    settled(history)
