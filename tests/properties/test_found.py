@@ -89,3 +89,10 @@ def test_a_note_that_is_deleted_while_its_server_gives_it_another_name(begin):
     removal = [(1, 'edit', 'client', ('delete', 1))]
     history.sync_together([], [], ['a', 'c', 'b'], 3, ([], removal, []))
     settled(history)
+
+
+def test_a_new_name_for_what_came_in_a_session_that_broke_off(history):
+    """The server does not know that it came; but who has the text has its version."""
+    history.sync('b', [('s', ('rewrite', 2, True))], 'sync', [(3, 'down')])
+    history.sync('b', [('b', ('rename', 2, 'Sub/todo', False))], 'sync', [])
+    assert len(settled(history)) == 3

@@ -638,6 +638,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def mergeItems(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
         """Merge what a peer sent with ours: the body line by line, and the name by itself."""
+        if changeSpec is None and remoteItem.named and remoteItem.digest == localItem.digest:
+            # a peer that has our text has heard of our version: it has changed the name of that
+            remoteItem.extensions = {**localItem.extensions, **remoteItem.extensions}
+            return self.replaceItem(remoteItem, True)
         if changeSpec is None:
             raise pysyncml.ConflictError(f'{localItem} was changed on both sides')
         if localItem.content is not None or remoteItem.content is not None:
