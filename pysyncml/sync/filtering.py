@@ -187,7 +187,7 @@ def chosen(binding: Binding, page: Iterable[Pending], everything: bool) -> Itera
         elif fits is False and exclusive and _is_there(binding, pending, everything):
             yield dataclasses.replace(pending, state=int(ItemState.DELETED))
         else:
-            progress.cursor = pending.seq
+            progress.cursor = pending.turn
 
 
 def _is_there(binding: Binding, pending: Pending, everything: bool) -> bool:

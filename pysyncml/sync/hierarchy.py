@@ -71,7 +71,7 @@ def parents_first(binding: Binding, page: Iterable[Pending], everything: bool) -
     ahead = binding.progress.ahead
     for pending in page:
         if pending.item_id in ahead:
-            binding.progress.cursor = pending.seq
+            binding.progress.cursor = pending.turn
             continue
         if not pending.gone:
             for folder in _folders(binding, pending, everything):

@@ -133,8 +133,8 @@ def packed(binding: Binding) -> Form | None:
 def packed_again(binding: Binding, dumped: Dumped | None) -> Form | None:
     """Return the data again of an item of which some parts have been sent.
 
-    *dumped* is the item as it is now. If it is not what it was, nothing
-    more of it is to be sent, and ``None`` is returned.
+    *dumped* is the item as it is now. If it is not what it was, nothing more of it is to be sent,
+    and ``None`` is returned.
     """
     parcel = binding.progress.parcel
     assert parcel is not None

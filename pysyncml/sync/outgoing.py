@@ -219,6 +219,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             most -= 1
             if room.left <= 0 or most <= 0:
                 return saids
+        for pending in page:  # also what was left out of it
+            _is_sent_whole(progress, pending)
 
 
 def _pass_over(progress: Progress, pending: Pending) -> None:
@@ -234,16 +236,17 @@ def _is_sent_whole(progress: Progress, pending: Pending) -> None:
 def _wanted_whole(binding: Binding) -> list[Pending]:
     """Return the changes of which some fields were not enough for the peer, as they are now."""
     progress = binding.progress
-    found = []
-    for item_id in progress.wanted_whole:
-        change, known = binding.log.get(item_id), binding.known.of_item(item_id)
-        if change is None or known is None or known.seq == change.seq:
-            continue  # something else has come of it
-        before = progress.cursor + 1
-        found.append(
-            Pending(item_id, change.seq, change.state, known.remote_id, known.seq, ahead_of=before)
-        )
-    progress.wanted_whole = [pending.item_id for pending in found]
+    found: list[Pending] = []
+    while progress.wanted_whole and not found:
+        some = progress.wanted_whole[:_PAGE]
+        binding.known.prefetch(item_ids=some)
+        for item_id in some:
+            change, known = binding.log.get(item_id), binding.known.of_item(item_id)
+            if change is None or known is None or known.seq == change.seq:
+                continue  # something else has come of it
+            ends = change.seq, change.state, known.remote_id, known.seq
+            found.append(Pending(item_id, *ends, ahead_of=progress.cursor + 1))
+        progress.wanted_whole[:_PAGE] = [pending.item_id for pending in found]
     return found
 
 
