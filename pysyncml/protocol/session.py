@@ -73,7 +73,6 @@ class Progress:
     refused: bool = False  # the client did not ask for the slow sync there is to be
     early: bool = False  # the peer has sent its changes together with its Alert
     rewound: int | None = None  # the peer was put back: our last change that it can know
-    paired: dict[str, bool] = field(default_factory=dict)  # then: what its Map pairs prove it has
     overtaken: bool = False  # the server has come further with a device of our id than we have
     our_last: str | None = None
     our_next: str = ''

@@ -147,7 +147,8 @@ def _open(parties: Parties, kind: SyncType | None, item: Item) -> StatusCode:
     progress.peer_last, progress.peer_next = _anchors(item, parties)
     progress.agreed = True
     matches = bool(record.peer_anchor) and progress.peer_last == record.peer_anchor
-    progress.rewound = rewound_to(record, progress.peer_last)
+    emi = item.meta.emi if item.meta is not None else ()
+    progress.rewound = rewound_to(record, progress.peer_last, emi)
     state = record.suspended
     if kind is None and state is not None and progress.peer_last in (None, '', state['peer_last']):
         go_on(binding)

@@ -319,10 +319,8 @@ class Incoming:
 
     def _is_ahead(self, known: Known) -> bool:
         """Whether the peer was put back to when it did not have the version it is known to have."""
-        progress = self.binding.progress
-        if progress.rewound is None or known.seq is None or known.item_id in progress.paired:
-            return False
-        return known.seq > progress.rewound
+        rewound = self.binding.progress.rewound
+        return rewound is not None and known.seq is not None and known.seq > rewound
 
     def _doubt(self) -> None:
         """The peer does not have a version that it shows itself to have lost."""

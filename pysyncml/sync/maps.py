@@ -53,8 +53,6 @@ def note_pair(binding: Binding, pair: MapItem) -> None:
     # a pair of an earlier session, sent before the changes, does not say it is still there,
     # unless it is that session which goes on
     late = session.theirs <= Stage.SYNC and not binding.progress.resumed
-    if binding.progress.rewound is not None and not known.past:
-        binding.progress.paired[known.item_id] = True  # in the only version it was ever sent
     binding.known.note(
         known.item_id,
         remote_id=remote_id,

@@ -12,6 +12,11 @@ from __future__ import annotations
 
 from pysyncml.state.records import BindingRecord
 
+#: Experimental meta information in a client's Alert: its anchors of sessions that have come to
+#: their end, as far as it is concerned, though it never heard the last answer. The state it is in
+#: is at least as late as these, whatever its last anchor says.
+ENDED = 'pysyncml-ended='
+
 _MOST = 40  # anchors that are remembered; of those older than the newest half, every other one
 
 
@@ -29,14 +34,17 @@ def remember(record: BindingRecord, seq: int) -> None:
     record.anchors = anchors
 
 
-def rewound_to(record: BindingRecord, last: str | None) -> int | None:
+def rewound_to(record: BindingRecord, last: str | None, emi: tuple[str, ...]) -> int | None:
     """Return the number of our last change that a peer can know whose last anchor is *last*.
 
-    ``None`` if it has not been put back to an earlier state, as far as can be told: its anchor is
-    the one it had the last time, or a later one (then it is we who have been put back), or
-    none that we know.
+    *emi* is what it says besides (:data:`ENDED`). ``None`` if it has not been put back to an
+    earlier state, as far as can be told: its anchor is the one it had the last time, or a later one
+    (then it is we who have been put back), or none that we know.
     """
     if not last or not record.peer_anchor or last == record.peer_anchor:
+        return None
+    ends = [text.removeprefix(ENDED).split(',') for text in emi if text.startswith(ENDED)]
+    if any(record.peer_anchor in end for end in ends):
         return None
     anchors = record.anchors or []
     for anchor, seq in reversed(anchors):

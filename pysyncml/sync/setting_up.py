@@ -24,11 +24,15 @@ from pysyncml.protocol.messages import (
     Results,
 )
 from pysyncml.protocol.session import Said, Sent
+from pysyncml.protocol.stages import Stage
 from pysyncml.sync.filtering import make_filter, target
 from pysyncml.sync.large_objects import unpack
 from pysyncml.sync.pairing import find_uri, pair
 from pysyncml.sync.parties import Binding, Parties
+from pysyncml.sync.rewound import ENDED
 from pysyncml.sync.room import Room
+
+_ENDS = 4  # sessions of which a client remembers that it has come to their end
 
 
 def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
@@ -192,7 +196,9 @@ def _alert(binding: Binding) -> Said:
     if progress.resumed and binding.role is Role.CLIENT:
         code = AlertCode.RESUME
     anchor = Anchor(next=progress.our_next, last=progress.our_last)
-    meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size)
+    ended = (record.suspended or {}).get('ended') if binding.role is Role.CLIENT else None
+    emi = (ENDED + ','.join(ended),) if ended else ()
+    meta = Meta(anchor=anchor, max_obj_size=binding.parties.max_obj_size, emi=emi)
     item = Item(target=target(binding), source=Location(progress.store), meta=meta)
     cred = binding.parties.session.creds.get(progress.store)
     return Said(Alert(cred=cred, code=code, items=(item,)), Sent('Alert', progress.store))
@@ -246,6 +252,11 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
     """
     progress, record = binding.progress, binding.record
     before = record.suspended or {}
+    ended = list(before.get('ended') or ())
+    session = binding.parties.session
+    done = session.role is Role.CLIENT and session.ours is Stage.DONE  # and all has come, and lasts
+    if done and progress.our_next not in ended:
+        ended = [*ended, progress.our_next][-_ENDS:]
     state = {
         'mode': progress.mode,
         'slow': progress.slow,
@@ -257,6 +268,7 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'parcel': progress.parcel,
         'incomplete': progress.incomplete or bool(binding.stats.hereErr),
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
+        'ended': ended,
     }
     if state != record.suspended:
         record.suspended = state

@@ -96,3 +96,11 @@ def test_a_new_name_for_what_came_in_a_session_that_broke_off(history):
     history.sync('b', [('s', ('rewrite', 2, True))], 'sync', [(3, 'down')])
     history.sync('b', [('b', ('rename', 2, 'Sub/todo', False))], 'sync', [])
     assert len(settled(history)) == 3
+
+
+def test_an_edit_after_the_last_answer_of_a_session_was_lost(history):
+    """The device was not put back to a time before that: its edit is one of what both have."""
+    killed = [(3, 'kill', 'client', 3)]
+    history.sync('b', [('b', ('swap', 0, 1))], 'sync', killed)
+    history.sync('b', [('b', ('rewrite', 0, False))], 'sync', [])
+    assert len(settled(history)) == 3
