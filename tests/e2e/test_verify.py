@@ -64,7 +64,7 @@ def test_what_differs_is_named_and_settled(world: World) -> None:
     for number in range(20):
         assert f'note {number}'.encode() in tree.values()
     assert {b'NOTE 3', b'NOTE 4', b'waits', b'mine'} <= set(tree.values())
-    assert len(tree) == 20 + 2 + 2 + 1
+    assert len(tree) == 20 + 2 + 2
     assert found(world.sync('a', '--verify')) == []
     assert world.sync('a').moved == {}
 

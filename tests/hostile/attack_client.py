@@ -295,8 +295,11 @@ def _notes(root: Path):
         for name in files:
             path = os.path.join(folder, name)
             if not os.path.islink(path):
-                with open(path, 'rb') as stream:
-                    yield os.path.relpath(path, root), stream.read()
+                try:
+                    with open(path, 'rb') as stream:
+                        yield os.path.relpath(path, root), stream.read()
+                except (FileNotFoundError, IsADirectoryError):
+                    continue  # somebody exchanges folders and files just now
 
 
 def attack(count: int, seed: int, **how: bool) -> dict:

@@ -20,6 +20,7 @@ import time
 from base64 import b64encode
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 from pysyncml.codec import decode
 from pysyncml.errors import CodecError, UnknownCodec
@@ -34,6 +35,8 @@ CPU = 1.0  # seconds that one request may take
 MEGABYTES = 200
 TICKS = os.sysconf('SC_CLK_TCK')
 LOGIN = ('me', 'word')
+OF_HTTP = (400, 413, 414)
+SAFE = "/:?=&%+,;@!$'()*~[]"
 INTERPRETER = [sys.executable, '-m', 'pysyncml.cli.notes']
 
 
@@ -84,7 +87,8 @@ class Attack:
         fresh = connection.sock is None
         while True:
             try:
-                connection.request('POST', url, body, headers)
+                # an address that the server has made of what we had said
+                connection.request('POST', quote(url, safe=SAFE), body, headers)
                 response = connection.getresponse()
                 answer = response.read()
                 break
@@ -121,6 +125,8 @@ class Attack:
                 decode(kind, answer)
             except (CodecError, UnknownCodec) as error:
                 self.complain(f'the answer is no SyncML: {error}: {answer[:300]!r}', body)
+        elif status in OF_HTTP and answer.count(b'\n') == 0 and len(answer) < 200:
+            return  # what is no HTTP, or too much of it, the WSGI server answers itself
         elif status == 500 or answer.count(b'\n') != 1 or len(answer) > 500:
             self.complain(f'{status}: {answer[:300]!r}', body)
 

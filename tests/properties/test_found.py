@@ -104,3 +104,9 @@ def test_an_edit_after_the_last_answer_of_a_session_was_lost(history):
     history.sync('b', [('b', ('swap', 0, 1))], 'sync', killed)
     history.sync('b', [('b', ('rewrite', 0, False))], 'sync', [])
     assert len(settled(history)) == 3
+
+
+def test_a_text_that_got_two_names_is_there_once(history):
+    history.sync('a', [('a', ('rename', 0, 'list.txt', False))], 'sync', [])
+    history.sync('b', [('b', ('rename', 0, 'x/y', False))], 'sync', [])
+    assert sorted(settled(history)) == ['todo', 'x/y', '\u00e9.txt']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -638,10 +639,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def mergeItems(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
         """Merge what a peer sent with ours: the body line by line, and the name by itself."""
-        if changeSpec is None and remoteItem.named and remoteItem.digest == localItem.digest:
-            # a peer that has our text has heard of our version: it has changed the name of that
-            remoteItem.extensions = {**localItem.extensions, **remoteItem.extensions}
-            return self.replaceItem(remoteItem, True)
+        if remoteItem.named and remoteItem.digest == localItem.digest:
+            return self._merge_names(localItem, remoteItem, changeSpec)
         if changeSpec is None:
             raise pysyncml.ConflictError(f'{localItem} was changed on both sides')
         if localItem.content is not None or remoteItem.content is not None:
@@ -652,6 +651,14 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if b'\0' in localItem.body or b'\0' in remoteItem.body:
             raise pysyncml.ConflictError(f'{localItem} is no text')
         return super().mergeItems(localItem, remoteItem, changeSpec)
+
+    def _merge_names(self, localItem: Any, remoteItem: Any, changeSpec: str | None) -> str | None:
+        """Merge two versions of one text: nobody is helped by having it twice, so one name wins."""
+        if changeSpec is not None:
+            with contextlib.suppress(pysyncml.ConflictError):
+                return super().mergeItems(localItem, remoteItem, changeSpec)
+        remoteItem.extensions = {**localItem.extensions, **remoteItem.extensions}
+        return self.replaceItem(remoteItem, True)
 
     def conflictItem(self, item: Any, label: str) -> Any:
         """Return the loser of a conflict as a note of its own."""
