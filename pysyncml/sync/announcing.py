@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pysyncml.constants import NAMESPACE_FILTER_CGI
+from pysyncml.constants import NAMESPACE_FILTER_CGI, TYPE_BARE_NOTE
 from pysyncml.protocol.devinf import Capability, FilterCapability, Property
 from pysyncml.protocol.filters import KEYWORDS
 
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from pysyncml.sync.parties import LocalStore
 
 
-def announced(store: LocalStore, version: str) -> dict[str, Any]:
-    """Return what *store* can do besides, as fields of a ``DataStoreInfo``; new in SyncML 1.2."""
+def announced(store: LocalStore, version: str, *, kin: bool) -> dict[str, Any]:
+    """Return what *store* can do besides, as fields of a ``DataStoreInfo``; new in SyncML 1.2.
+
+    *kin*: the peer is of our kind. Others hear nothing of FieldLevel for a type that is our own:
+    libsynthesis stumbles over it.
+    """
     if version != '1.2':
         return {}
-    return {**_filters(store), **_field_level(store)}
+    return {**_filters(store), **_field_level(store, kin)}
 
 
 def _filters(store: LocalStore) -> dict[str, Any]:
@@ -38,16 +42,22 @@ def _filters(store: LocalStore) -> dict[str, Any]:
     }
 
 
-def _field_level(store: LocalStore) -> dict[str, Any]:
-    if not store.agent.fieldLevel:
+def _field_level(store: LocalStore, kin: bool) -> dict[str, Any]:
+    taken = [
+        info
+        for info in store.contentTypes
+        if info.receive
+        and takes_fields(store.agent, info.ctype)
+        and (kin or info.ctype != TYPE_BARE_NOTE)
+    ]
+    if not taken:
         return {}
     names = getattr(store.agent.itemClass, 'fields', ()) or ('',)
     properties = tuple(Property(name=name) for name in names)
     return {
         'capabilities': tuple(
             Capability(ctype=info.ctype, version=version, field_level=True, properties=properties)
-            for info in store.contentTypes
-            if info.receive and takes_fields(store.agent, info.ctype)
+            for info in taken
             for version in info.versions
         )
     }

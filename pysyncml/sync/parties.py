@@ -350,7 +350,7 @@ class Parties:
                 content_types=tuple(store.contentTypes),
                 sync_types=tuple(store.record.sync_types or ()),
                 hierarchical_sync=bool(store.agent.hierarchicalSync),
-                **announced(store, self.session.version),
+                **announced(store, self.session.version, kin=self.session.quirks.large_parts),
             )
             for store in self.stores.values()
         )
