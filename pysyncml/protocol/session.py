@@ -89,6 +89,7 @@ class Progress:
     deletions: int = 0
     consent: bool = False  # the peer's user has agreed to unusually many deletions
     counted: int | None = None  # items here when the session began
+    unsent: list[str] = field(default_factory=list)  # items that could not be sent just now
     withheld: list[str] = field(default_factory=list)  # items in an open conflict
     mapped: list[str] = field(default_factory=list)  # items whose Map pair is on its way
     parcel: dict[str, Any] | None = None  # the item we are sending in parts

@@ -352,6 +352,9 @@ class Incoming:
             return known.remote_id is None or (
                 known.seen != self.number and self.agent.isSameItem(item_id, self.loaded)
             )
+        if item_id in self.binding.progress.unsent:
+            # so the server could not see that it has it, and sends it as a new one
+            return self.agent.isSameItem(item_id, self.loaded)
         return known.seq is None and known.remote_id is None
 
     def _is_newer(self) -> bool:

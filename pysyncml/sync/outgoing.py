@@ -379,6 +379,7 @@ def _dump(binding: Binding, item_id: str, had: str | None = None) -> Dumped | No
         raise
     except (SyncmlError, LookupError, OSError) as error:
         reason = refusal_of_system(error, place=False) or error
+        binding.progress.unsent.append(item_id)
         binding.stats.hereErr += 1
         binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {reason}')
     except Exception as error:

@@ -110,3 +110,11 @@ def test_a_text_that_got_two_names_is_there_once(history):
     history.sync('a', [('a', ('rename', 0, 'list.txt', False))], 'sync', [])
     history.sync('b', [('b', ('rename', 0, 'x/y', False))], 'sync', [])
     assert sorted(settled(history)) == ['todo', 'x/y', '\u00e9.txt']
+
+
+def test_notes_that_cannot_be_shown_while_everything_is_compared(history):
+    """The server sends them as new ones, and they are not."""
+    own = [('c', ('add', 'list.txt', False)), ('c', ('add', 'x', False))]
+    history.sync('c', own, 'sync', [])
+    history.sync('c', [], 'full', [(1, 'edit', 'client', ('swap', 0, 2))])
+    assert len(settled(history)) == 5
