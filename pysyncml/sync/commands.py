@@ -22,7 +22,7 @@ from pysyncml.protocol.messages import Add, Copy, Delete, Item, Location, Meta, 
 from pysyncml.state.knowledge import SOFT
 from pysyncml.sync.announcing import takes_fields
 from pysyncml.sync.hierarchy import parent_of
-from pysyncml.sync.incoming import Answer, Incoming, receive_item, take
+from pysyncml.sync.incoming import Answer, Incoming, is_partial, receive_item, take
 from pysyncml.sync.parties import Binding
 from pysyncml.sync.reconcile import Here
 from pysyncml.sync.written import written_form
@@ -35,7 +35,7 @@ def receive(binding: Binding, command: Add | Replace | Delete, item: Item) -> An
             return take(binding, item, lambda: _soft_delete(binding, command, item))
         if command.archive and not _has_archive(binding):
             return _delete_without_archive(binding, command, item)
-    elif _is_partial(command, item) and not _takes_partial(binding, command, item):
+    elif is_partial(command, item) and not _takes_partial(binding, command, item):
         return take(binding, item, _refuse_partial)
     return receive_item(binding, command, item)
 
@@ -80,10 +80,6 @@ def _soft_delete(binding: Binding, command: Delete, item: Item) -> int:
 
 
 # --- Replace of some fields -----------------------------------------------------------------------
-
-
-def _is_partial(command: Add | Replace, item: Item) -> bool:
-    return any(meta is not None and meta.field_level for meta in (command.meta, item.meta))
 
 
 def _takes_partial(binding: Binding, command: Add | Replace, item: Item) -> bool:

@@ -71,6 +71,11 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
         binding.known.prefetch(item_ids=[*map(str, alike)])
 
 
+def is_partial(command: ItemsCommand, item: Item) -> bool:
+    """Return whether only some fields of *item* have come."""
+    return any(meta is not None and meta.field_level for meta in (command.meta, item.meta))
+
+
 def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:
     """Return the item of our agent's that the data of *item* hold."""
     meta = item.meta or command.meta
@@ -254,8 +259,7 @@ class Incoming:
         Returns:
             Whether that can be done; else the peer is to send the whole.
         """
-        metas = (self.command.meta, self.item.meta)
-        if not any(meta is not None and meta.field_level for meta in metas):
+        if not is_partial(self.command, self.item):
             return True
         if self.known is None or self.here in (Here.UNKNOWN, Here.DELETED):
             return False
