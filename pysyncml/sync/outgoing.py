@@ -199,7 +199,7 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
                     return saids
                 case _Manner.PART:
                     large_objects.pack(binding, said, pending)
-                    _is_sent_whole(progress, pending)
+                    _leave_out(progress, pending)
                     if not _go_on(binding, room, saids):
                         return saids
                 case _Manner.WHOLE:
@@ -220,15 +220,16 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             if room.left <= 0 or most <= 0:
                 return saids
         for pending in page:  # also what was left out of it
-            _is_sent_whole(progress, pending)
+            _leave_out(progress, pending)
 
 
 def _pass_over(progress: Progress, pending: Pending) -> None:
     progress.cursor = pending.turn
-    _is_sent_whole(progress, pending)
+    _leave_out(progress, pending)
 
 
-def _is_sent_whole(progress: Progress, pending: Pending) -> None:
+def _leave_out(progress: Progress, pending: Pending) -> None:
+    """Take a change out of those that are wanted whole: it has had its turn."""
     if pending.item_id in progress.wanted_whole:
         progress.wanted_whole.remove(pending.item_id)
 
@@ -333,9 +334,8 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
     meta = Meta(type=dumped.ctype, field_level=dumped.partial)
     if lost is not None:
         meta = replace(lost, type=dumped.ctype)
-    sent = Sent(kind.name, progress.store, pending.item_id, pending.seq, False, dumped.digest)
-    if dumped.partial:
-        sent = replace(sent, partial=True)
+    ends = progress.store, pending.item_id, pending.seq, False, dumped.digest
+    sent = Sent(kind.name, *ends, partial=dumped.partial)
     return Said(kind(meta=meta, items=(item,)), sent)
 
 

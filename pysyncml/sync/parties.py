@@ -83,6 +83,7 @@ class Binding:
         self.unfinished: bool | None = None
         # worked out of what the peer has announced, as long as it does not announce something else
         self._content_types: tuple[object, list[tuple[str, str]]] | None = None
+        self._partial_types: tuple[object, list[tuple[str, str]]] | None = None
         #: What was read of items before it is their turn, by the :func:`id` of the item.
         self.read_ahead: dict[int, Any] = {}
 
@@ -161,12 +162,14 @@ class Binding:
     @property
     def partial_types(self) -> list[tuple[str, str]]:
         """Those of these types in which the peer takes some fields of an item (FieldLevel)."""
-        parties = self.parties
-        if parties.session.version != '1.2':
+        if self.parties.session.version != '1.2':
             return []
-        announced = parties.peer_store(self.progress.peer_store) or {}
-        taken = announced.get('field_level') or ()
-        return [each for each in self.content_types if each[0] in taken]
+        announced = self.parties.peer.stores
+        if self._partial_types is None or self._partial_types[0] is not announced:
+            said = self.parties.peer_store(self.progress.peer_store) or {}
+            taken = said.get('field_level') or ()
+            self._partial_types = announced, [t for t in self.content_types if t[0] in taken]
+        return self._partial_types[1]
 
     def savepoint(self) -> contextlib.AbstractContextManager[None]:
         """Return a block whose work in the database is taken back if it fails."""
