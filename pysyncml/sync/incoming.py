@@ -223,6 +223,7 @@ class Incoming:
             if not self._complete():
                 return StatusCode.NOT_FOUND
             self.digest = self.agent.fingerprint(self.loaded)
+            self._recognise()
             verdict, status = reconcile(self._situation())
             if verdict is Verdict.MERGE:
                 if self._merge():
@@ -252,6 +253,16 @@ class Incoming:
         """
         ours = self.binding.role is Role.CLIENT and not self.remote_id
         return ours and self.here in (Here.UNKNOWN, Here.DELETED)
+
+    def _recognise(self) -> None:
+        """A server that could not be shown an item sends its version of it as a new one."""
+        if self.known is not None or self.binding.role is Role.SERVER or not self.slow:
+            return
+        for item_id in self.binding.progress.unsent:
+            known = self.binding.known.of_item(item_id)
+            if known is not None and known.digest == self.digest and known.seen != self.number:
+                self.known, self.change = known, self.binding.log.get(item_id)
+                return
 
     def _complete(self) -> bool:
         """Add the other fields, if only some have come (OMA-SyncML-MetaInfo 1.2, FieldLevel).

@@ -378,17 +378,20 @@ def _dump(binding: Binding, item_id: str, had: str | None = None) -> Dumped | No
     except StateDamaged:
         raise
     except (SyncmlError, LookupError, OSError) as error:
-        reason = refusal_of_system(error, place=False) or error
-        binding.progress.unsent.append(item_id)
-        binding.stats.hereErr += 1
-        binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {reason}')
+        reason = str(refusal_of_system(error, place=False) or error)
     except Exception as error:
         if is_of_database(error):
             raise  # nothing more can be done in this transaction
         log.exception('item %s cannot be written', item_id)
-        binding.stats.hereErr += 1
-        binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {error!r}')
+        reason = repr(error)
+    binding.stats.hereErr += 1
+    _not_sent(binding, item_id, reason)
     return None
+
+
+def _not_sent(binding: Binding, item_id: str, reason: str) -> None:
+    binding.progress.unsent.append(item_id)
+    binding.problem(f'{binding.agent.describeItem(item_id)} was not sent: {reason}')
 
 
 def _size(said: Said) -> tuple[int, int]:
@@ -433,8 +436,7 @@ def _is_welcome(binding: Binding, said: Said) -> bool:
 def _too_large(binding: Binding, said: Said, limit: int) -> None:
     assert said.sent is not None
     binding.stats.peerErr += 1
-    name = binding.agent.describeItem(said.sent.item)
-    binding.problem(f'{name} was not sent: the other side takes {limit:,} bytes at most')
+    _not_sent(binding, said.sent.item, f'the other side takes {limit:,} bytes at most')
 
 
 def _replaces(binding: Binding, item_id: str) -> bool:

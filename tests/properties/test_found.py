@@ -118,3 +118,13 @@ def test_notes_that_cannot_be_shown_while_everything_is_compared(history):
     history.sync('c', own, 'sync', [])
     history.sync('c', [], 'full', [(1, 'edit', 'client', ('swap', 0, 2))])
     assert len(settled(history)) == 5
+
+
+def test_a_note_of_another_name_that_cannot_be_shown_while_everything_is_compared(begin):
+    """What the server sends as a new one is the version of it that it is known to have."""
+    history = begin(used=False)
+    own = [('c', ('add', 'list.txt', False)), ('c', ('add', 'x', False))]
+    history.sync('c', own, 'sync', [])
+    named = [('c', ('rename', 1, 'y', False))]
+    history.sync('c', named, 'full', [(1, 'edit', 'client', ('swap', 0, 0))])
+    assert len(settled(history)) == 2
