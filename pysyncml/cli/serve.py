@@ -29,6 +29,8 @@ _DAY = 86400.0  # seconds
 
 def run(engine: CommandLineSyncEngine) -> int:
     """Serve until somebody says stop; return the exit code."""
+    from pysyncml.storage.allocator import release_memory
+
     account = _account(engine)
     check_accounts(engine, account)
     host = _host(engine, account)
@@ -41,7 +43,7 @@ def run(engine: CommandLineSyncEngine) -> int:
                 with engine.work():
                     engine.fire('server.start', server)
                 _announce(engine, server, account)
-                server.serve_forever()
+                server.serve_forever(tidy=release_memory)
             failure.check()
         finally:
             server.stop()

@@ -3,7 +3,7 @@
 Parts of large files come and go as pieces of some MB. Left to itself, the allocator hands each of
 them back to the system and asks for another, which costs more than what is done with it; and it
 keeps places apart for threads, so that what messages took in one is not used again by the others.
-Elsewhere nothing is done.
+What is kept so is given back now and then. Elsewhere nothing is done.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ def share_memory() -> None:
     """Do that, for a process with many threads: let them have one place; before they begin."""
     _tell((_ARENA_MAX, 1))
     keep_memory()
+
+
+def release_memory() -> None:
+    """Give back to the system what is not in use, wherever it lies."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tell(*settings: tuple[int, int]) -> None:

@@ -313,14 +313,21 @@ class AdHocServer:
         self._thread = threading.Thread(target=self._serve, name='pysyncml-server', daemon=True)
         self._thread.start()
 
-    def serve_forever(self) -> None:
-        """Answer until :meth:`stop` is called from elsewhere, or the user interrupts."""
+    def serve_forever(self, tidy: Callable[[], None] | None = None) -> None:
+        """Answer until :meth:`stop` is called from elsewhere, or the user interrupts.
+
+        Args:
+            tidy: called once a minute.
+        """
         if self._thread is None:
             self.start()
+        seconds = 0
         try:
             # A wait without an end would not let Ctrl-C through on every system.
             while not self._ended.wait(1):
-                continue
+                seconds += 1
+                if tidy is not None and seconds % 60 == 0:
+                    tidy()
         finally:
             self.stop()
         if self._failure is not None:

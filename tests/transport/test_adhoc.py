@@ -122,6 +122,14 @@ def test_serve_forever_ends_with_stop():
     assert not thread.is_alive()
 
 
+def test_serve_forever_tidies_up_once_a_minute(monkeypatch):
+    server = AdHocServer(ECHO)
+    seconds, times = iter(range(150)), []
+    monkeypatch.setattr(server._ended, 'wait', lambda timeout: next(seconds, None) is None)
+    server.serve_forever(tidy=lambda: times.append(next(seconds)))
+    assert times == [60, 121]
+
+
 def test_a_port_that_is_taken(server):
     with pytest.raises(TransportError, match=f'Port {server.port} is in use already'):
         AdHocServer(ECHO, port=server.port).start()
