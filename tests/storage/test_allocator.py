@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-_USE = '''
+_USE = """
 import re
 from pathlib import Path
 from pysyncml.storage.allocator import keep_memory, release_memory
@@ -23,7 +23,7 @@ del pieces
 kept = resident()
 release_memory()
 print(kept - before, resident() - before)
-'''
+"""
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='elsewhere nothing is done')
