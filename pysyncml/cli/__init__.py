@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pysyncml.cli.hooks import HOOKS, hook
     from pysyncml.cli.logs import LogFormatter, log
     from pysyncml.cli.model import makeModel
+    from pysyncml.cli.rows import delete_rows, insert_rows, update_rows
 
 __all__ = [
     'HOOKS',
@@ -20,9 +21,12 @@ __all__ = [
     'DirectorySyncEngine',
     'LocalUserSyncEngine',
     'LogFormatter',
+    'delete_rows',
     'hook',
+    'insert_rows',
     'log',
     'makeModel',
+    'update_rows',
 ]
 
 _HOMES = {
@@ -31,6 +35,9 @@ _HOMES = {
     'LogFormatter': 'logs',
     'log': 'logs',
     'makeModel': 'model',
+    'delete_rows': 'rows',
+    'insert_rows': 'rows',
+    'update_rows': 'rows',
     'CommandLineSyncEngine': 'engine',
     'DirectorySyncEngine': 'directory',
     'LocalUserSyncEngine': 'directory',

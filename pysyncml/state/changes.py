@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, select
 
 from pysyncml.constants import ItemState
+from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
 from pysyncml.state.tables import Tables
 
 CHUNK = 500
@@ -113,13 +114,10 @@ class ChangeLog:
     def forget(self, item_ids: Iterable[str]) -> None:
         """Take away the rows of items that are not there; no peer is told of anything."""
         self.flush()
-        rows = [{'b_item': item_id} for item_id in item_ids]
-        change = self._t.change
-        where = and_(change.c.store_id == self.store_id, change.c.item_id == bindparam('b_item'))
-        if rows:
-            self._connection.execute(change.delete().where(where), rows)
-        for row in rows:
-            self._rows[row['b_item']] = None
+        gone = list(item_ids)
+        rows = [{'store_id': self.store_id, 'item_id': item_id} for item_id in gone]
+        delete_rows(self._connection, self._t.change, rows)
+        self._rows.update(dict.fromkeys(gone))
 
     def flush(self) -> None:
         """Write what was gathered."""
@@ -131,7 +129,7 @@ class ChangeLog:
             self._write(dirty[start : start + CHUNK])
         if self._revisions:
             rows = [{'store_id': self.store_id, **row} for row in self._revisions]
-            self._connection.execute(self._t.revision.insert(), rows)
+            insert_rows(self._connection, self._t.revision, rows)
             self._drop_old_ways({row['item_id'] for row in rows})
         where = store.c.id == self.store_id
         self._connection.execute(store.update().where(where).values(last_seq=self._last))
@@ -142,24 +140,16 @@ class ChangeLog:
             self._rows.clear()
 
     def _write(self, item_ids: list[str]) -> None:
-        change = self._t.change
         fresh: list[dict[str, Any]] = []
         known: list[dict[str, Any]] = []
         for item_id in item_ids:
             row = self._rows[item_id]
             assert row is not None
+            rows = known if self._dirty[item_id] else fresh
             values = {'seq': row.seq, 'state': row.state, 'registered': row.registered}
-            if self._dirty[item_id]:
-                known.append({'b_item': item_id, **values})
-            else:
-                fresh.append({'store_id': self.store_id, 'item_id': item_id, **values})
-        if fresh:
-            self._connection.execute(change.insert(), fresh)
-        if known:
-            where = and_(
-                change.c.store_id == self.store_id, change.c.item_id == bindparam('b_item')
-            )
-            self._connection.execute(change.update().where(where), known)
+            rows.append({'store_id': self.store_id, 'item_id': item_id, **values})
+        insert_rows(self._connection, self._t.change, fresh)
+        update_rows(self._connection, self._t.change, ('store_id', 'item_id'), known)
 
     def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
         """Keep the newest :data:`MOST_WAYS` ways back of each item."""

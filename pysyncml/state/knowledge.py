@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, false, func, or_, select
+from sqlalchemy import Connection, Select, and_, false, func, or_, select
 
+from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
 from pysyncml.state.changes import CHUNK, GONE, ChangeLog
 from pysyncml.state.tables import Tables
 
@@ -281,33 +282,21 @@ class Knowledge:
     def flush(self) -> None:
         """Write what was gathered."""
         self.log.flush()
-        mapping = self._t.mapping
-        mine = and_(
-            mapping.c.binding_id == self.binding_id, mapping.c.item_id == bindparam('b_item')
-        )
-        if self._deleted:
-            rows = [{'b_item': item_id} for item_id in self._deleted]
-            self._connection.execute(mapping.delete().where(mine), rows)
-            self._deleted.clear()
+        mapping, keys = self._t.mapping, ('binding_id', 'item_id')
+        mine = {'binding_id': self.binding_id}
+        delete_rows(self._connection, mapping, [{**mine, 'item_id': i} for i in self._deleted])
+        self._deleted.clear()
         if not self._dirty:
             return
-        if self._moved:
-            # first all give their old remote ids up, as these must be unique at any moment
-            rows = [{'b_item': item_id} for item_id in self._moved]
-            self._connection.execute(mapping.update().where(mine).values(remote_id=None), rows)
-            self._moved.clear()
-        dirty = list(self._dirty.values())
-        fresh = [_values(known) for known in dirty if not known.stored]
-        stored: list[dict[str, Any]] = [
-            {'b_item': known.item_id, **_values(known)} for known in dirty if known.stored
-        ]
-        for row in stored:
-            del row['item_id']
-        if stored:
-            self._connection.execute(mapping.update().where(mine), stored)
-        if fresh:
-            new_rows = [{'binding_id': self.binding_id, **row} for row in fresh]
-            self._connection.execute(mapping.insert(), new_rows)
+        # first all give their old remote ids up, as these must be unique at any moment
+        given_up = [{**mine, 'item_id': item, 'remote_id': None} for item in self._moved]
+        update_rows(self._connection, mapping, keys, given_up)
+        self._moved.clear()
+        dirty = self._dirty.values()
+        stored = [{**mine, **_values(known)} for known in dirty if known.stored]
+        fresh = [{**mine, **_values(known)} for known in dirty if not known.stored]
+        update_rows(self._connection, mapping, keys, stored)
+        insert_rows(self._connection, mapping, fresh)
         for known in dirty:
             known.stored = True
         self._dirty.clear()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Delete, Table, bindparam, select
 
+from pysyncml.state.bulk import insert_rows
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
@@ -146,9 +147,8 @@ class UnitOfWork:
     # --- files keep step ----------------------------------------------------------------------
 
     def _journal(self, publisher: Publisher, lines: list[str]) -> None:
-        if lines:
-            rows = [{'publisher': publisher.name, 'line': line} for line in lines]
-            self.connection.execute(self.tables.journal.insert(), rows)
+        rows = [{'publisher': publisher.name, 'line': line} for line in lines]
+        insert_rows(self.connection, self.tables.journal, rows)
 
     def _publish(self, publisher: Publisher, lines: list[str]) -> None:
         publisher.publish(lines)

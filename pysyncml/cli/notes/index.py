@@ -25,10 +25,11 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
-    bindparam,
     func,
     select,
 )
+
+from pysyncml.cli import delete_rows, insert_rows, update_rows
 
 _CHUNK = 500
 
@@ -276,20 +277,17 @@ class NoteIndex:
 
     def flush(self) -> None:
         """Write what was gathered."""
-        if self._removed:
-            self._delete(self._table, self._removed)
-            self._removed.clear()
-        if self._new_gone:
-            self._delete(self._gone, self._new_gone)
-            now = time.time()
-            rows_gone = [
-                {'id': item_id, 'name': _encode(name), 'when': now}
-                for item_id, name in self._new_gone.items()
-            ]
-            self._connection.execute(self._gone.insert(), rows_gone)
-            self._new_gone.clear()
-        if self._new_bases:
-            self._write_bases()
+        self._delete(self._table, self._removed)
+        self._removed.clear()
+        self._delete(self._gone, self._new_gone)
+        now = time.time()
+        rows_gone = [
+            {'id': item_id, 'name': _encode(name), 'when': now}
+            for item_id, name in self._new_gone.items()
+        ]
+        insert_rows(self._connection, self._gone, rows_gone)
+        self._new_gone.clear()
+        self._write_bases()
         self._new_names.clear()
         rows = [row for item_id in self._dirty if (row := self._rows[item_id]) is not None]
         self._dirty.clear()
@@ -299,38 +297,35 @@ class NoteIndex:
     def _write(self, rows: list[NoteRow]) -> None:
         fresh = [_values(row) for row in rows if not row.stored]
         stored = [_values(row) for row in rows if row.stored]
-        if fresh:
-            self._connection.execute(self._table.insert(), fresh)
-        if stored:
-            for values in stored:
-                values['b_id'] = values.pop('id')
-            where = self._table.c.id == bindparam('b_id')
-            self._connection.execute(self._table.update().where(where), stored)
+        insert_rows(self._connection, self._table, fresh)
+        update_rows(self._connection, self._table, ('id',), stored)
         for row in rows:
             row.stored = True
 
     def _write_bases(self) -> None:
         self._delete(self._bases, self._new_bases)
         rows = [
-            {'id': item_id, 'body': zlib.compress(body, 1)}
+            {'id': item_id, 'body': _packed(body)}
             for item_id, body in self._new_bases.items()
             if body is not None
         ]
-        if rows:
-            self._connection.execute(self._bases.insert(), rows)
+        insert_rows(self._connection, self._bases, rows)
         self._new_bases.clear()
 
     def _delete(self, table: Any, item_ids: Iterable[str]) -> None:
-        where = table.c.id == bindparam('b_id')
-        self._connection.execute(
-            table.delete().where(where), [{'b_id': item_id} for item_id in item_ids]
-        )
+        delete_rows(self._connection, table, [{'id': item_id} for item_id in item_ids])
 
     def __iter__(self) -> Iterator[NoteRow]:
         for item_id in self.ids():
             row = self.get(item_id)
             if row is not None:
                 yield row
+
+
+def _packed(text: bytes) -> bytes:
+    # notes are small: to clear a window and tables of the usual size would take most of the time
+    packer = zlib.compressobj(level=1, wbits=13, memLevel=6)
+    return packer.compress(text) + packer.flush()
 
 
 def _values(row: NoteRow) -> dict[str, Any]:
