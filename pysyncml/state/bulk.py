@@ -31,7 +31,7 @@ def update_rows(
 
 
 def delete_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Take away the rows that have the values of one of *rows*, all with the same columns."""
+    """Take away what has the values of one of *rows*, all with the same columns, none ``None``."""
     _write(connection, 'delete', table, tuple(rows[0]) if rows else (), rows)
 
 
@@ -47,13 +47,13 @@ def _write(
 class _Statement:
     """SQL as the driver takes it.
 
-    ``parameters_of`` has the name of each parameter in their order, the column it is of, and what
-    makes a value of that what the driver takes, if anything has to.
+    ``bound`` has for each parameter, in their order, its name, the column it is of, and what makes
+    of a value what the driver takes, if anything has to.
     """
 
     text: str
     positional: bool
-    parameters_of: tuple[tuple[str, str, Callable[[Any], Any] | None], ...]
+    bound: tuple[tuple[str, str, Callable[[Any], Any] | None], ...]
 
     def parameters(self, rows: Sequence[Row]) -> list[Any]:
         """Return the parameters for all *rows*."""
@@ -61,12 +61,12 @@ class _Statement:
             [row[column] for row in rows]
             if process is None
             else [process(row[column]) for row in rows]
-            for _, column, process in self.parameters_of
+            for _, column, process in self.bound
         ]
         each = zip(*values, strict=True)
         if self.positional:
             return list(each)
-        names = [name for name, _, _ in self.parameters_of]
+        names = [name for name, _, _ in self.bound]
         return [dict(zip(names, row, strict=True)) for row in each]
 
 

@@ -97,7 +97,7 @@ def test_other_databases(dialect):
     columns = ('key', 'group', 'when')
     for verb, keys in (('insert', ()), ('update', ('key', 'group')), ('delete', columns)):
         statement = _compiled(dialect, verb, THINGS, keys, columns)
-        assert {column for _, column, _ in statement.parameters_of} == set(columns)
+        assert {column for _, column, _ in statement.bound} == set(columns)
         assert 'RETURNING' not in statement.text
         [values] = statement.parameters([thing('one')])
         assert sorted(map(str, values if statement.positional else values.values())) == [
