@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -38,6 +39,9 @@ def first_sync(root: Path, notes: Path) -> Cost:
         cost.wall = time.perf_counter() - start
     finally:
         server.kill()
+    arrived = sum(len(names) for _, _, names in os.walk(root / 'server-notes'))
+    if arrived < len(os.listdir(mine)):
+        raise RuntimeError(f'SyncEvolution has synchronised {arrived} notes only: see {root}')
     return cost
 
 
@@ -109,8 +113,6 @@ def rsync_daemon(folder: Path) -> Iterator[int]:
 
 def all_at_once(folders: Sequence[Path], server: Server) -> Cost:
     """Let all *folders* synchronise with *server* at the same time."""
-    import os
-
     server.forget_peak()
     before, start = server.cpu, time.perf_counter()
     argv = [*NOTES, '--quiet', '--remote', server.url]

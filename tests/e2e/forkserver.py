@@ -67,14 +67,79 @@ def import_all() -> None:
     gc.freeze()  # the garbage collector must not touch what children share
 
 
+def share_compiled() -> None:
+    """Let all databases have one dialect, and what SQLAlchemy has compiled for it."""
+    import sqlalchemy
+
+    create_engine, first = sqlalchemy.create_engine, []
+
+    def create(*args: Any, **values: Any) -> Any:
+        engine: Any = create_engine(*args, **values)
+        first.append(engine)
+        engine.dialect = first[0].dialect
+        engine._compiled_cache = first[0]._compiled_cache
+        del first[1:]
+        return engine
+
+    sqlalchemy.create_engine = create
+
+
 def warm_up() -> None:
-    """Let everything be set up that is set up at the first use: a run that finds no server."""
+    """Let everything be set up that is set up at the first use.
+
+    First a run that finds no server, then two devices and a server, all in this thread: with more
+    than one, the allocator would keep a place for each, and so would all children.
+    """
+    share_compiled()
     said = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder:
-        with open(os.path.join(folder, 'note'), 'wb') as note:
+    with tempfile.TemporaryDirectory() as top:
+        folders = [os.path.join(top, name) for name in ('server', 'one', 'two')]
+        for folder in folders:
+            os.mkdir(folder)
+        with open(os.path.join(folders[1], 'note'), 'wb') as note:
             note.write(b'x')
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            run(['--json', '--remote', 'http://127.0.0.1:1/', folder])
+            run(['--json', '--remote', 'http://127.0.0.1:1/', folders[1]])
+            if meet(*folders):
+                raise RuntimeError(f'warming up has failed: {said.getvalue()}')
+
+
+def meet(served: str, *folders: str) -> int:
+    """Let *folders* synchronise with the directory *served*, all in this process."""
+    from pysyncml.cli.notes import NotesEngine
+    from pysyncml.transport import Response
+
+    class Device(NotesEngine):
+        def makeTransport(self) -> Any:
+            return self
+
+        def exchange(self, request: Any) -> Any:
+            environ = {
+                'REQUEST_METHOD': 'POST',
+                'wsgi.url_scheme': 'http',
+                'HTTP_HOST': 'localhost',
+                'PATH_INFO': '/',
+                'CONTENT_TYPE': request.content_type,
+                'CONTENT_LENGTH': str(len(request.body)),
+                'wsgi.input': io.BytesIO(request.body),
+            }
+            told: list[Any] = []
+            body = b''.join(application(environ, lambda *head: told.append(head)))
+            headers = dict(told[0][1])
+            return Response(body, headers['Content-Type'], int(told[0][0].split()[0]), {})
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    server = NotesEngine().configure(['--server', '--quiet', served])
+    application = server.wsgi()
+    codes = []
+    for folder in folders:
+        device = Device().configure(['--json', '--remote', 'http://localhost/', folder])
+        codes.append(device.run())
+        device._finish()
+    server._finish()
+    return max(codes)
 
 
 def run(argv: list[str]) -> int:
