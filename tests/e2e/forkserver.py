@@ -106,33 +106,17 @@ def warm_up() -> None:
 
 def meet(served: str, *folders: str) -> int:
     """Let *folders* synchronise with the directory *served*, all in this process."""
+    from in_process import WsgiTransport  # beside this program
+
     from pysyncml.cli.notes import NotesEngine
-    from pysyncml.transport import Response
-
-    class Device(NotesEngine):
-        def makeTransport(self) -> Any:
-            return self
-
-        def exchange(self, request: Any) -> Any:
-            environ = {
-                'REQUEST_METHOD': 'POST',
-                'wsgi.url_scheme': 'http',
-                'HTTP_HOST': 'localhost',
-                'PATH_INFO': '/',
-                'CONTENT_TYPE': request.content_type,
-                'CONTENT_LENGTH': str(len(request.body)),
-                'wsgi.input': io.BytesIO(request.body),
-            }
-            told: list[Any] = []
-            body = b''.join(application(environ, lambda *head: told.append(head)))
-            headers = dict(told[0][1])
-            return Response(body, headers['Content-Type'], int(told[0][0].split()[0]), {})
-
-        def close(self) -> None:
-            """Nothing to close."""
 
     server = NotesEngine().configure(['--server', '--quiet', served])
     application = server.wsgi()
+
+    class Device(NotesEngine):
+        def makeTransport(self) -> Any:
+            return WsgiTransport(application)
+
     codes = []
     for folder in folders:
         device = Device().configure(['--json', '--remote', 'http://localhost/', folder])

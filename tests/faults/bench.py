@@ -18,45 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from pysyncml.cli.notes import NotesEngine
-from pysyncml.transport import Request, Response
 from tests.e2e.harness import COUNTS, Result
+from tests.e2e.in_process import WsgiTransport
 
 URL = 'http://faults.example/'
 
 ROUNDS = 6  # of synchronising, within which everything must be settled
-
-
-class WsgiTransport:
-    """Carries requests to a WSGI application in this process."""
-
-    def __init__(self, application: Any) -> None:
-        self.application = application
-
-    def exchange(self, request: Request) -> Response:
-        """Call the application."""
-        environ = {
-            'REQUEST_METHOD': 'POST',
-            'wsgi.url_scheme': 'http',
-            'HTTP_HOST': 'faults.example',
-            'SCRIPT_NAME': '',
-            'PATH_INFO': '/' + request.url.partition('//')[2].partition('/')[2].partition('?')[0],
-            'QUERY_STRING': request.url.partition('?')[2],
-            'CONTENT_TYPE': request.content_type,
-            'CONTENT_LENGTH': str(len(request.body)),
-            'wsgi.input': io.BytesIO(request.body),
-        }
-        told: list[Any] = []
-        body = b''.join(self.application(environ, lambda *values: told.extend(values)))
-        headers = {name.lower(): value for name, value in told[1]}
-        status = int(told[0].split()[0])
-        if status != 200:
-            from pysyncml.errors import HTTPStatus
-
-            raise HTTPStatus(body.decode('utf-8', 'replace').strip(), status)
-        return Response(body, headers['content-type'], status, headers)
-
-    def close(self) -> None:
-        """Let go of nothing."""
 
 
 class Bench:
