@@ -48,7 +48,7 @@ _NEGATIVE = frozenset(('NE', 'NCON'))
 _OPERATOR_OF = {name.lower(): (name, False) for name in _OPERATORS} | {
     f'i{name.lower()}': (name, True) for name in _OPERATORS
 }
-_UNRESERVED = '-_.~/:@+,'
+_UNRESERVED = '-_.~:@+,'
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class Comparison:
     ignores_case: bool = False
 
     def __str__(self) -> str:
-        name = self.name if self.name == LUID else _escape(self.name)
+        name = self.name if self.name == LUID else quote(self.name, safe=_UNRESERVED)
         sign = f'&{"i" if self.ignores_case else ""}{self.operator};'
-        return f'{name}{sign}{"&NULL;" if self.value is None else _escape(self.value)}'
+        return f'{name}{sign}{"&NULL;" if self.value is None else _quoted(self.value)}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,9 @@ def _unescape(text: str) -> str:
         raise InvalidFilter(f'the escapes in "{text}" are no UTF-8') from None
 
 
-def _escape(text: str) -> str:
-    return quote(text, safe=_UNRESERVED)
+def _quoted(value: str) -> str:
+    # a name is written without: what begins with a slash is no comparison
+    return quote(value, safe=_UNRESERVED + '/')
 
 
 # --- holding it against an item -------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pysyncml.errors import FeatureNotSupported, InvalidFilter
@@ -156,6 +156,7 @@ QUERIES = st.builds(
 
 
 @given(QUERIES)
+@example(Query(((Comparison('/dr', 'EQ', 'a/b'),),)))
 def test_what_is_written_is_read_again(query):
     assert parse(str(query)) == query
 
