@@ -31,6 +31,8 @@ class Quirks:
         resumes: whether it can go on with a session that was broken off (Alert 225).
         steady_anchors: whether the anchor of this server tells anything.
         large_parts: whether parts of an item may come in large messages, though it has not said so.
+        many_items: whether changes of one kind are to share a command, and a Status if all of them
+            have fared alike; the specification has that, and programs that stumble over it.
     """
 
     encoding: str | None = None
@@ -44,6 +46,7 @@ class Quirks:
     resumes: bool = True
     steady_anchors: bool = True
     large_parts: bool = False
+    many_items: bool = False
 
     def status(self, command: str, code: int) -> int | None:
         """Return the Status code to answer a *command* with; ``None`` for no Status at all."""
@@ -126,7 +129,7 @@ KNOWN_PEERS: tuple[KnownPeer, ...] = (
         name='pysyncml',
         reason='That is us: takes what we send.',
         manufacturer='pysyncml',
-        quirks=Quirks(large_parts=True),
+        quirks=Quirks(large_parts=True, many_items=True),
     ),
     KnownPeer(
         name='syncml-js',

@@ -52,11 +52,20 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A command that is to be said, with what is to be remembered of it and of its children."""
+    """A command that is to be said, with what is to be remembered of it and of its children.
+
+    Of a command with several items that is ``each``: what is remembered of an item, by the address
+    that a Status repeats of it.
+    """
 
     command: Command
     sent: Sent | None = None
     children: tuple[Said, ...] = ()
+    each: tuple[tuple[str, Sent], ...] = ()
+
+
+#: Stands for a command of which each item may have a Status of its own.
+_SEVERAL = Sent('')
 
 
 @dataclass(slots=True)
@@ -187,7 +196,8 @@ class Session:
             self.resp_uri = header.resp_uri
         for command in message.commands:
             if isinstance(command, Status):
-                yield command, self.awaiting.pop(f'{command.msg_ref}/{command.cmd_ref}', None)
+                for sent in self._answered(command):
+                    yield command, sent
             elif is_legal(self.role.other, self.theirs, command.name):
                 yield command, None
             else:
@@ -195,6 +205,24 @@ class Session:
         self.introducing = self._is_introduction(message)
         if message.final and not self.introducing:
             self._end_stage()
+
+    def _answered(self, status: Status) -> list[Sent | None]:
+        """Return what *status* answers: a command, some of its items, or all (DataSyncRep, Status).
+
+        Each is answered once.
+        """
+        key = f'{status.msg_ref}/{status.cmd_ref}'
+        sent = self.awaiting.pop(key, None)
+        if sent != _SEVERAL:
+            return [sent]
+        keys = [f'{key}/{ref}' for ref in status.source_refs or status.target_refs]
+        if keys:
+            self.awaiting[key] = sent  # the others have a Status of their own
+        found = [self.awaiting.pop(one, None) for one in keys or self._items_of(key)]
+        return [one for one in found if one is not None] or [None]
+
+    def _items_of(self, key: str) -> list[str]:
+        return [one for one in self.awaiting if one.startswith(f'{key}/')]
 
     def _is_introduction(self, message: Message) -> bool:
         """Whether a client has ended a package of its own that is about device information.
@@ -314,9 +342,16 @@ class Session:
 
     def _again(self, command: Command, msg_id: str) -> Said:
         """Return *command* of the message *msg_id* as something that is still to be said."""
-        sent = self.awaiting.pop(f'{msg_id}/{command.cmd_id}', None)
+        key = f'{msg_id}/{command.cmd_id}'
+        sent = self.awaiting.pop(key, None)
+        each = self._items_of(key) if sent == _SEVERAL else []
         children = command.commands if isinstance(command, Sync) else ()
-        return Said(command, sent, tuple(self._again(child, msg_id) for child in children))
+        return Said(
+            command,
+            sent,
+            tuple(self._again(child, msg_id) for child in children),
+            tuple((one.removeprefix(f'{key}/'), self.awaiting.pop(one)) for one in each),
+        )
 
     def _number(self, said: Said, ids: _Counter, *, checked: bool = False) -> Command:
         if not checked and not is_legal(self.role, self.ours, said.command.name):
@@ -324,8 +359,12 @@ class Session:
                 f'a {self.role.value} may not say {said.command.name} at stage {self.ours.name}'
             )
         cmd_id = ids.next()
+        key = f'{self.msg_id}/{cmd_id}'
         if said.sent is not None:
-            self.awaiting[f'{self.msg_id}/{cmd_id}'] = said.sent
+            self.awaiting[key] = said.sent
+        for ref, sent in said.each:
+            self.awaiting[key] = _SEVERAL
+            self.awaiting[f'{key}/{ref}'] = sent
         if isinstance(said.command, Sync):
             children = tuple(self._number(child, ids, checked=True) for child in said.children)
             return replace(said.command, cmd_id=cmd_id, commands=children)

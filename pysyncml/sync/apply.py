@@ -39,7 +39,7 @@ from pysyncml.sync.maps import note_pair
 from pysyncml.sync.outgoing import CONSENT
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
-from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to
+from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to, shared
 from pysyncml.sync.rewound import remember
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
@@ -218,7 +218,7 @@ def _prefetch(binding: Binding, command: Sync) -> None:
 
 
 def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
-    """Do the same with each item; each has a Status of its own."""
+    """Do the same with each item; each has a Status of its own, if they have not fared alike."""
     if not command.items:
         return [Reply(command, StatusCode.INCOMPLETE_COMMAND)]
     replies = []
@@ -238,7 +238,8 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
             case Add() | Replace() | Delete():
                 code, text, alerts = _receive(binding, command, item)
         replies.append(reply_to(command, item, code, text, alerts))
-    return replies
+    many = len(replies) > 1 and binding.parties.session.quirks.many_items
+    return shared(replies) if many else replies
 
 
 def _receive(

@@ -8,9 +8,10 @@ between two messages of a package.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import Enum, auto
+from itertools import groupby
 from math import inf
 
 from pysyncml.constants import Role
@@ -112,7 +113,32 @@ def _sync(binding: Binding, room: Room) -> Said | None:
     if progress.exhausted and command.number_of_changes is not None:
         command = replace(command, number_of_changes=len(children))  # some could not be sent
     progress.opened = True
+    if quirks.many_items:
+        children = tuple(_shared(children))
     return replace(said, command=command, children=children)
+
+
+def _shared(saids: Iterable[Said]) -> Iterator[Said]:
+    """Yield commands of which each says what several of *saids* do that follow each other."""
+    for (kind, meta), alike in groupby(saids, _manner_of):
+        group = list(alike)
+        if len(group) == 1 or meta is None:
+            yield from group
+            continue
+        items, each = [], []
+        for said in group:
+            assert isinstance(said.command, ItemsCommand) and said.sent is not None
+            [item] = said.command.items
+            items.append(item)
+            each.append((item.source_uri or item.target_uri or '', said.sent))
+        yield Said(kind(meta=meta, items=tuple(items)), each=tuple(each))
+
+
+def _manner_of(said: Said) -> tuple[type[ItemsCommand], Meta | None]:
+    """Return what commands must have in common to be one; no meta: they never are."""
+    command = said.command
+    assert isinstance(command, ItemsCommand)
+    return type(command), None if command.items[0].meta is not None else command.meta or Meta()
 
 
 def _count(binding: Binding) -> int | None:

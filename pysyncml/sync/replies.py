@@ -53,6 +53,17 @@ def reply_to(
     return Reply(command, code, note, item.target_uri, item.source_uri, more)
 
 
+def shared(replies: list[Reply]) -> list[Reply]:
+    """Return one answer for all items of a command, if all of them have fared alike.
+
+    A Status that names none of them is about all (OMA-DS-DataSyncRep 1.2, Status).
+    """
+    first = replies[0]
+    if all(one.code == first.code and not (one.items or one.more) for one in replies):
+        return [Reply(first.command, first.code)]
+    return replies
+
+
 def refuse_all(commands: Iterable[Command], code: int) -> list[Reply]:
     """Return the same answer for all *commands* and what is in them."""
     return [Reply(command, code) for command in members(commands)]

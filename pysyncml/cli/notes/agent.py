@@ -439,9 +439,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         return contentType.lower() in (pysyncml.TYPE_TEXT_PLAIN, pysyncml.TYPE_BARE_NOTE)
 
     def preferred_type(self, item: Any, types: list[tuple[str, str]]) -> tuple[str, str]:
-        """Return the type that a note goes best in: a large one as it is."""
-        bare = (each for each in types if each[0] == pysyncml.TYPE_BARE_NOTE)
-        return next(bare, types[0]) if item.content is not None else types[0]
+        """Return the type that a note goes best in: as it is, where the peer is of our kind."""
+        return next((each for each in types if each[0] == pysyncml.TYPE_BARE_NOTE), types[0])
 
     # --- writing ------------------------------------------------------------------------------
 
