@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -22,9 +23,7 @@ class adict(dict[str, Any]):  # noqa: N801 - the documented name
 
 def newID() -> str:  # noqa: N802 - the documented name
     """Return a new random id: 32 hexadecimal digits, never the same twice."""
-    import uuid  # which asks the system many things at its import
-
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def num2str(number: int) -> str:

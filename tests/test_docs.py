@@ -174,7 +174,7 @@ def test_the_page_of_known_peers_shows_every_row_and_every_habit():
     assert signs == 'manufacturer ``pysyncml``, version ``0\\.``'
     assert 'Alert 508 → 200' in habits
     assert by_name['ZYB'][1] == 'not ``steady_anchors``'
-    assert by_name['pysyncml'][1] == '``large_parts``'
+    assert by_name['pysyncml'][1] == '``large_parts``, ``many_items``'
     assert by_name['SyncEvolution'][1] == 'none'
     page = read('docs/peers.rst')
     assert '.. peer-table::' in page

@@ -34,6 +34,7 @@ _HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
 _TITLE = re.compile(r'\A\s*(?:title|name):', re.IGNORECASE)
 _LONGEST = 4096  # characters of a first line that may be a name
 _LINE_END = re.compile(rb'\r|\n')
+_LENGTH = re.compile(rb'[0-9a-f]{8}')
 _SHA256 = re.compile(r'[0-9a-f]{64}', re.ASCII)
 
 
@@ -211,7 +212,7 @@ def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dic
         InvalidContent: it is no such note.
     """
     digits = read_at(max(size - _DIGITS, 0), _DIGITS)
-    length = int(digits, 16) if re.fullmatch(rb'[0-9a-f]{8}', digits) else _MOST_SAID
+    length = int(digits, 16) if _LENGTH.fullmatch(digits) else _MOST_SAID
     end = size - _DIGITS - length
     if length >= _MOST_SAID or end < 0:
         raise InvalidContent('not a bare note: its end is missing')

@@ -122,7 +122,7 @@ class Limits:
             TooLong: they are too long.
         """
         ids = (item.target_uri, item.source_uri, item.target_parent, item.source_parent)
-        if any(text is not None and len(text) > self.id for text in ids):
+        if len(max(filter(None, ids), key=len, default='')) > self.id:
             raise TooLong(f'an id has {self.id:,} characters at most')
 
     def is_id(self, *texts: str | None) -> bool:

@@ -106,6 +106,9 @@ class Batch:
         self._number = 0
         self._operations: dict[str, Operation] = {}
         self._tokens: list[str] = []
+        self._looks: dict[str, os.stat_result] = {}  # of bodies that were staged here
+        #: What each of the lines of :meth:`prepare` tells.
+        self.prepared: dict[str, Operation] = {}
         self._before: list[tuple[str, Operation | None]] = []
         self._folders: set[str] = set()  # those that a key was allowed to lie in
 
@@ -127,8 +130,11 @@ class Batch:
             self._storage.make_state()
             fd = os.open(path, _NEW, 0o666)
         try:
-            with os.fdopen(fd, 'wb') as file:
-                file.write(data)
+            with os.fdopen(fd, 'wb', buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                self._looks[token] = os.fstat(fd)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -230,7 +236,12 @@ class Batch:
         Raises:
             StorageError: a body could not be made durable.
         """
-        lines = [one.line(self._ready(one)) for one in self._operations.values()]
+        lines = []
+        for operation in self._operations.values():
+            body = self._ready(operation)
+            line = operation.line(body)
+            self.prepared[line] = operation if body is None else replace(operation, body=body)
+            lines.append(line)
         wanted = {operation.token for operation in self._operations.values()}
         for token in self._tokens:
             if token not in wanted:
@@ -254,6 +265,7 @@ class Batch:
             with contextlib.suppress(OSError):
                 os.unlink(self._storage.staged_path(token))
         self._tokens.clear()
+        self._looks.clear()
         self._operations.clear()
         self._before.clear()
 
@@ -272,7 +284,7 @@ class Batch:
             return None
         path = self._storage.staged_path(operation.token)
         try:
-            staged = os.lstat(path)
+            staged = self._looks.get(operation.token) or os.lstat(path)
         except FileNotFoundError:
             raise InvalidItem(f'there is no staged body "{operation.token}"') from None
         if operation.source is not None and os.name != 'nt':

@@ -299,9 +299,10 @@ class DirectoryStorage(Storage[os.stat_result]):
             label = time.strftime('%Y-%m-%d', time.localtime(self.clock()))
         return Batch(self, label)
 
-    def publish(self, lines: Iterable[str]) -> Outcomes:
+    def publish(self, lines: Iterable[str], batch: Batch | None = None) -> Outcomes:
         """Do what the *lines* of batches tell; return a list of :class:`Outcome`, in their order.
 
+        If some are of a *batch* that is still at hand, they need not be read.
         It may be repeated, and has to be after a crash. Lines that are left from before have to
         be published before the next batch is begun, for that will rest on them.
         """
@@ -310,7 +311,7 @@ class DirectoryStorage(Storage[os.stat_result]):
             return []
         self.make_state()
         with self._lock, _locked(self.state.path('publish.lock')):
-            return publish(self, wanted)
+            return publish(self, wanted, batch.prepared if batch is not None else None)
 
     def sweep_staged(self, keep: Iterable[str], *, min_age: float = 0) -> int:
         """Remove staged bodies that nobody has been told of; return how many.

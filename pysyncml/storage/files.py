@@ -383,6 +383,14 @@ class Held(Tree):
             return
         yield Spot(name, self._folder(folders, create=create))
 
+    def own(self, key: str) -> Spot:
+        """Do the same as :meth:`Tree.own`."""
+        folder, _, name = key.rpartition('/')
+        if not HAS_DIR_FD:
+            return super().own(key)
+        held = self._open.get(folder) or self._hold(folder, os.open(self.path(folder), _FOLDER))
+        return Spot(name, held[0])
+
     def _folder(self, folders: list[str], *, create: bool) -> int:
         held = self._open.get('')
         if held is None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pysyncml.errors import InvalidItem, ItemBusy, StorageError, SyncmlError
@@ -73,18 +73,20 @@ class Outcome(NamedTuple):
     error: str | None = None
 
 
-def publish(storage: DirectoryStorage, lines: Iterable[str]) -> list[Outcome]:
+def publish(
+    storage: DirectoryStorage, lines: Iterable[str], known: Mapping[str, Operation] | None = None
+) -> list[Outcome]:
     """Do what *lines* tell; return what came of each, in their order.
 
-    Lines of one batch are done together, so that names may be swapped among them. No file's
-    trouble keeps the others from being done.
+    What some of them tell may be *known*. Lines of one batch are done together, so that names may
+    be swapped among them. No file's trouble keeps the others from being done.
     """
     lines = list(lines)
     outcomes: dict[int, Outcome] = {}
     batches: dict[str, list[tuple[int, Operation]]] = {}
     for index, line in enumerate(lines):
         try:
-            operation = Operation.of_line(line)
+            operation = (known or {}).get(line) or Operation.of_line(line)
         except ValueError as error:
             outcomes[index] = Outcome(line, '', ok=False, error=f'this line is not usable: {error}')
         else:

@@ -179,7 +179,7 @@ class Steps:
         self._seen_aside.add(operation.id)
         try:
             with self._files.at(operation.source) as spot:
-                os.rename(spot.name, aside.name, src_dir_fd=spot.fd)
+                os.rename(spot.name, aside.name, src_dir_fd=spot.fd, dst_dir_fd=aside.fd)
         except FileNotFoundError:
             if self._files.exists(operation.source):
                 raise  # it is our own folder that is missing

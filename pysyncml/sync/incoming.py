@@ -73,7 +73,8 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
 
 def is_partial(command: ItemsCommand, item: Item) -> bool:
     """Return whether only some fields of *item* have come."""
-    return any(meta is not None and meta.field_level for meta in (command.meta, item.meta))
+    metas = command.meta, item.meta
+    return any(meta is not None and meta.field_level for meta in metas)
 
 
 def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:
@@ -230,20 +231,7 @@ class Incoming:
                     return status
                 verdict, status = reconcile(self._situation(merged=True))
                 self._count_conflict(verdict)
-        actions = {
-            Verdict.ADD: self._add,
-            Verdict.LINK: self._link,
-            Verdict.REPLACE: self._replace,
-            Verdict.KEEP_BOTH: self._keep_both,
-            Verdict.KEEP_OURS: self._keep_ours,
-            Verdict.DELETE: self._delete,
-            Verdict.OLD_NEWS: self._old_news,
-            Verdict.GONE: self._gone,
-            Verdict.BRING_BACK: self._bring_back,
-            Verdict.REFUSE: self._refuse,
-            Verdict.LATER: self._later,
-        }
-        return actions[verdict](status) or status
+        return _ACTIONS[verdict](self, status) or status
 
     def _is_astray(self) -> bool:
         """Whether a server speaks of an item by our id alone, and it is not here.
@@ -420,12 +408,12 @@ class Incoming:
 
         Nobody has wished for that: what the peer wants instead is no conflict with it.
         """
-        altered = any(
-            getattr(stored, name, None) not in (None, value) for name, value in before.items()
-        )
-        if altered:
-            history = self.binding.store.keepsHistory
-            self.binding.log.record(item_id, ItemState.MODIFIED, '', history=history)
+        for name, value in before.items():
+            now = getattr(stored, name, None)
+            if now is not None and now != value:
+                history = self.binding.store.keepsHistory
+                self.binding.log.record(item_id, ItemState.MODIFIED, '', history=history)
+                return
 
     def _link(self, _status: int) -> int | None:
         item_id = str(self.match.id) if self.known is None else self.known.item_id
@@ -595,7 +583,26 @@ class Incoming:
             self.binding.conflict(self.known.item_id)
 
 
+_ACTIONS: dict[Verdict, Callable[[Incoming, int], int | None]] = {
+    Verdict.ADD: Incoming._add,
+    Verdict.LINK: Incoming._link,
+    Verdict.REPLACE: Incoming._replace,
+    Verdict.KEEP_BOTH: Incoming._keep_both,
+    Verdict.KEEP_OURS: Incoming._keep_ours,
+    Verdict.DELETE: Incoming._delete,
+    Verdict.OLD_NEWS: Incoming._old_news,
+    Verdict.GONE: Incoming._gone,
+    Verdict.BRING_BACK: Incoming._bring_back,
+    Verdict.REFUSE: Incoming._refuse,
+    Verdict.LATER: Incoming._later,
+}
+
+
 def _shown(item: Any) -> dict[str, Any]:
     """Return the fields of an item that an agent may alter, without what is heavy."""
-    values = {name: getattr(item, name, None) for name in item.fields if name != 'body'}
-    return {name: value for name, value in values.items() if value is not None}
+    values = {}
+    for name in item.fields:
+        value = getattr(item, name, None) if name != 'body' else None
+        if value is not None:
+            values[name] = value
+    return values

@@ -26,6 +26,8 @@ from pysyncml.sync.announcing import announced
 from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import common_types, find_uri
 
+_MODES = {int(mode): mode for mode in SyncType}  # asked for with each item: quicker than an enum
+
 
 class LocalStore(Protocol):
     """What a turn needs of one of our datastores."""
@@ -95,7 +97,7 @@ class Binding:
     @property
     def mode(self) -> SyncType:
         """The kind of synchronisation both sides agreed on."""
-        return SyncType(self.progress.mode)
+        return _MODES[self.progress.mode]
 
     @property
     def alert_code(self) -> AlertCode:
@@ -331,7 +333,7 @@ class Parties:
         if stats is None:
             stats = Stats.restore(progress.stats)
             self._stats[progress.store] = stats
-        stats.mode = SyncType.SLOW_SYNC if _is_slow(progress) else SyncType(progress.mode)
+        stats.mode = SyncType.SLOW_SYNC if _is_slow(progress) else _MODES[progress.mode]
         return stats
 
     def keep_stats(self) -> None:
@@ -416,7 +418,7 @@ class Parties:
 
 
 def _is_slow(progress: Progress) -> bool:
-    return progress.slow and SyncType(progress.mode) is SyncType.TWO_WAY
+    return progress.slow and progress.mode == SyncType.TWO_WAY
 
 
 def _store_values(store: DataStoreInfo) -> dict[str, Any]:

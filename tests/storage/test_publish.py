@@ -583,7 +583,7 @@ def test_no_room_for_staging(tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(errno.ENOSPC, 'full')
 
-    def fdopen(fd, mode):
+    def fdopen(fd, mode, buffering):
         file = Full()
         file.fd = fd
         return file

@@ -128,41 +128,33 @@ class Desk:
 
     def publish(self, lines: list[str]) -> None:
         """Put the files in their places."""
-        self.outcomes = self.storage.publish(lines)
+        self.outcomes = self.storage.publish(lines, self.batch)
 
     def settle(self, work: Any) -> list[str]:
         """Write down where the files lie now; return the lines that are done."""
-        index = NoteIndex(self.agent.engine.model, work.connection)
-        index.prefetch(outcome.item_id for outcome in self.outcomes)
         now = self.storage.fs_now()
         done = []
+        places = []
         for outcome in self.outcomes:
             if not outcome.ok:
                 self.agent.leave(f'a note could not be put in its place: {outcome.error}')
                 continue
             done.append(outcome.line)
-            row = index.get(outcome.item_id)
-            if row is not None:
+            place = {'id': outcome.item_id, 'stamp': b''}
+            if outcome.key is not None:
+                place['path'] = outcome.key
+            if outcome.stat is not None:
                 # a file that somebody has touched meanwhile is looked at by the next scan
-                row.path, row.stamp = outcome.key or row.path, b''
-                if outcome.stat is not None:
-                    take_stat(row, outcome.stat, now)
-                index.put(row)
+                place['inode'] = outcome.stat.st_ino
+                place['stamp'] = b'' if is_racy(outcome.stat, now) else stamp(outcome.stat)
+            places.append(place)
             if outcome.displaced is not None:
                 self.agent.trouble(
                     f'"{outcome.key}" was changed here while it was synchronised: '
                     f'the other version is "{outcome.displaced}"'
                 )
-        index.flush()
+        NoteIndex(self.agent.engine.model, work.connection).find_at(places)
         return done
-
-
-def take_stat(row: NoteRow, stat: os.stat_result, now: int) -> None:
-    """Remember by what the file of *row* can be recognised as unchanged."""
-    row.inode = stat.st_ino
-    row.stamp = b'' if is_racy(stat, now) else stamp(stat)
-    if row.lastmod is None:
-        row.lastmod = stat.st_mtime
 
 
 class NotesAgent(pysyncml.BaseNoteAgent):
@@ -205,7 +197,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def full(self, path: str) -> str:
         """Return the path of a note on this system."""
-        return os.path.join(self.engine.rootDir, *path.split('/'))
+        return self.storage.files.path(path)
 
     def fold(self, path: str) -> str:
         """Return what is equal for all paths that mean the same file here."""
@@ -423,14 +415,13 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self, stream: Any, contentType: str | None = None, version: str | None = None
     ) -> Note:
         """Return the note that a peer sent."""
-        loaded = pysyncml.NoteItem.load(stream, contentType, version)
-        note = Note(name=loaded.name, body=loaded.body or b'')
-        note.content, note.left_out = loaded.content, loaded.left_out
-        note.extensions = dict(loaded.extensions)
+        note: Note = Note.load(stream, contentType, version)
+        if note.content is None and note.body is None:
+            note.body = b''
         note.modified = _seconds((note.extensions.pop(_MODIFIED, None) or [''])[0])
-        if contentType == pysyncml.TYPE_TEXT_PLAIN or not loaded.name:
+        if contentType == pysyncml.TYPE_TEXT_PLAIN or not note.name:
             note.named = False
-            title = loaded.name or pysyncml.NoteItem.loads(note.beginning, 'text/plain').name or ''
+            title = note.name or pysyncml.NoteItem.loads(note.beginning, 'text/plain').name or ''
             note.name = _made_name(title)
         return note
 
@@ -450,7 +441,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         desk = self.desk
         path = desk.places.find(name)
         body = _body_of(item)
-        row = NoteRow(pysyncml.newID(), name, path, _digest_of(item, body), lastmod=item.modified)
+        modified = desk.work.now if item.modified is None else item.modified
+        row = NoteRow(pysyncml.newID(), name, path, item.digest, lastmod=modified)
         row.extensions = dict(item.extensions)
         self._stage(row, body, path)
         desk.places.claim(row, path)
@@ -469,7 +461,6 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if expected is None:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been moved or deleted here')
         body = _body_of(item) if changed else None
-        digest = item.digest if body is None else _digest_of(item, body)
         keeps_way = reportChanges and changed and isinstance(body, bytes)
         old_body = self._old_body(row) if keeps_way else None
         path = self.desk.places.find(name, row) if name != row.name else row.path
@@ -479,7 +470,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             self.desk.batch.move(row.id, row.path, path, expect=expected)
         self.desk.places.claim(row, path)
         row.name = name
-        row.path, row.sha256, row.stamp = path, digest, b''
+        row.path, row.sha256, row.stamp = path, item.digest, b''
         if item.extensions or item.named:
             row.extensions = dict(item.extensions)
         row.lastmod = item.modified if item.modified is not None else row.lastmod
@@ -678,10 +669,6 @@ def _body_of(item: Any) -> Any:
     if item.content is not None:
         return item.content
     return item.body if item.body is not None else b''
-
-
-def _digest_of(item: Any, body: Any) -> str:
-    return hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else str(item.digest)
 
 
 def is_text(body: bytes) -> bool:

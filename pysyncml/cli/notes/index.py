@@ -294,6 +294,19 @@ class NoteIndex:
         for start in range(0, len(rows), _CHUNK):
             self._write(rows[start : start + _CHUNK])
 
+    def find_at(self, places: Iterable[dict[str, Any]]) -> None:
+        """Remember where files lie now, and what they look like: some columns of their rows.
+
+        The rows themselves are not read for that; those that are at hand are not changed.
+        """
+        alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for place in places:
+            if 'path' in place:
+                place = {**place, 'path': _encode(place['path'])}
+            alike.setdefault(tuple(place), []).append(place)
+        for rows in alike.values():
+            update_rows(self._connection, self._table, ('id',), rows)
+
     def _write(self, rows: list[NoteRow]) -> None:
         fresh = [_values(row) for row in rows if not row.stored]
         stored = [_values(row) for row in rows if row.stored]

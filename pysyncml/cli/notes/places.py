@@ -30,6 +30,7 @@ class Places:
         self._folders: Counter[str] = Counter()  # how many of these lie below a folder
         self._freed: set[str] = set()  # places that will be left
         self._origins: dict[str, str] = {}  # note → where its file lies until the commit
+        self._clear: set[str] = set()  # where folders can be, whichever note wants them
 
     def copy(self) -> Places:
         """Return the same places, on which what happens from now on has no effect."""
@@ -109,11 +110,18 @@ class Places:
 
     def _passable(self, folder: str, row: NoteRow | None) -> str:
         """Return *folder*, with another name for a part of it that is a note."""
+        key = self.agent.fold(folder)
+        if key in self._clear:
+            return folder
         parts = folder.split('/')
         for count in range(1, len(parts) + 1):
             path = '/'.join(parts[:count])
             parts[:count] = free_name(path, lambda path: self._is_note(path, row)).split('/')
-        return '/'.join(parts)
+        found = '/'.join(parts)
+        keys = {key, *_folders(key)}
+        if found == folder and (row is None or self.agent.fold(row.path) not in keys):
+            self._clear |= keys
+        return found
 
     # --- taking and leaving -------------------------------------------------------------------
 
@@ -125,6 +133,8 @@ class Places:
         key = self.agent.fold(path)
         if key not in self._claimed:
             self._folders.update(_folders(key))
+        if key in self._clear:
+            self._clear.clear()
         self._claimed[key] = row.id
         self._freed.discard(key)
 
