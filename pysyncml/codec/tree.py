@@ -313,7 +313,11 @@ def _taker(
     return getter
 
 
-def _write(name: str, thing: Any, dialect: Dialect) -> Node:
+def _write(name: str, thing: Any, dialect: Dialect, instead: Values | None = None) -> Node:
+    """Return the element called *name* that stands for *thing*.
+
+    *instead* are values that are written in the place of those it has.
+    """
     writing = _writing(name, dialect.version)
     for part in writing.too_new:
         if getattr(thing, part.field):
@@ -321,6 +325,8 @@ def _write(name: str, thing: Any, dialect: Dialect) -> Node:
     node = Node(name)
     append = node.children.append
     for (part, write), value in zip(writing.parts, writing.take(thing), strict=True):
+        if instead is not None and part.field in instead:
+            value = instead[part.field]
         if value is None or value is False:
             continue
         if write is None:
@@ -354,7 +360,7 @@ def _write_item(item: Item, above: Meta | None, dialect: Dialect) -> Node:
         meta = replace(meta or _NOTHING, format=said)
     if meta == above:
         meta = None
-    return _write('Item', replace(item, meta=meta, data=content), dialect)
+    return _write('Item', item, dialect, {'meta': meta, 'data': content})
 
 
 def _write_data(name: str, value: Any, dialect: Dialect) -> Node:

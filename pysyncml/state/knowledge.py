@@ -7,7 +7,7 @@ does not depend on how many peers there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +134,8 @@ class Knowledge:
         Returns:
             The ids of our items that are meant.
         """
+        self.load(item_ids)
         mapping = self._t.mapping
-        self._load(mapping.c.item_id, [i for i in item_ids if i not in self._by_item])
         self._load(mapping.c.remote_id, [i for i in remote_ids if i not in self._by_remote])
         items = dict.fromkeys(item_ids)
         for remote_id in remote_ids:
@@ -145,12 +145,16 @@ class Knowledge:
         self.log.prefetch(items)
         return list(items)
 
+    def load(self, item_ids: Iterable[str]) -> None:
+        """Load the rows of these items at once, but not their newest versions."""
+        self._load(self._t.mapping.c.item_id, [i for i in item_ids if i not in self._by_item])
+
     def _load(self, column: Any, keys: list[str]) -> None:
         if not keys:
             return
         mapping = self._t.mapping
         index = self._by_item if column is mapping.c.item_id else self._by_remote
-        mine = _columns(mapping).where(mapping.c.binding_id == self.binding_id)
+        mine = select(*_columns(mapping)).where(mapping.c.binding_id == self.binding_id)
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             for key in chunk:
@@ -309,14 +313,12 @@ class Knowledge:
         """Return changes beyond number *after* that the peer does not know, in their order.
 
         With *slow* everything counts as unknown that was not seen in this *session*, but for
-        deletions: those only with *deletions*.
+        deletions: those only with *deletions*. What the peer knows of these items is at hand then.
         """
         self.flush()
-        change, mapping = self._t.change, self._t.mapping
+        change = self._t.change
         query = (
-            self._joined(
-                change.c.item_id, change.c.seq, change.c.state, mapping.c.remote_id, mapping.c.seq
-            )
+            self._joined(change.c.item_id, change.c.seq, change.c.state, *_columns(self._t.mapping))
             .where(
                 change.c.seq > after,
                 self._unknown(slow=slow, session=session, deletions=deletions),
@@ -324,7 +326,19 @@ class Knowledge:
             .order_by(change.c.seq)
             .limit(limit)
         )
-        return [Pending(*row) for row in self._connection.execute(query).all()]
+        found = []
+        for item_id, seq, state, *row in self._connection.execute(query).all():
+            if limit is not None and item_id not in self._by_item:
+                self._take(item_id, row)
+            found.append(Pending(item_id, seq, state, row[1], row[2]))
+        return found
+
+    def _take(self, item_id: str, row: Sequence[Any]) -> None:
+        """Take notice of the *row* of an item in the table; its id is None if there is none."""
+        known = _known(row) if row[0] is not None else None
+        self._by_item[item_id] = known
+        if known is not None and known.remote_id is not None:
+            self._by_remote.setdefault(known.remote_id, known)
 
     def first_pending(self, after: int) -> int | None:
         """Return the number of the first change beyond *after* that the peer does not know."""
@@ -456,8 +470,8 @@ def _known(row: Any) -> Known:
     return known
 
 
-def _columns(mapping: Any) -> Select[Any]:
-    return select(
+def _columns(mapping: Any) -> tuple[Any, ...]:
+    return (
         mapping.c.item_id,
         mapping.c.remote_id,
         mapping.c.seq,

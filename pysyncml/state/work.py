@@ -44,6 +44,10 @@ class Publisher(Protocol):
         """Write down what came of it; return the lines that are finished."""
         ...
 
+    def let_go(self) -> None:
+        """Forget everything, and close what is open: the unit of work is over."""
+        ...
+
 
 class UnitOfWork:
     """One transaction, with what is gathered in it.
@@ -107,7 +111,8 @@ class UnitOfWork:
             self.database.current.reset(self._token)
             self._stack.close()
             # publishers know us, too: without this all would stay until cycles are looked for
-            self.publishers = []
+            while self.publishers:
+                self.publishers.pop().let_go()
             self._logs.clear()
             self._knowledge.clear()
 

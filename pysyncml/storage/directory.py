@@ -227,20 +227,22 @@ class DirectoryStorage(Storage[os.stat_result]):
         """
         return self.files.lstat(key)
 
-    def read(self, key: str) -> tuple[bytes, os.stat_result]:
+    def read(self, key: str, tree: Tree | None = None) -> tuple[bytes, os.stat_result]:
         """Return the bytes of a file and its stat at that moment.
+
+        *tree* are our files with folders that stay open, if many are read (:class:`Held`).
 
         Raises:
             InvalidItem: there is no such file.
             ItemBusy: it changed while it was read.
         """
         chunks: Chunks = []
-        stat = self._consume(self.files, key, chunks.append)
-        return b''.join(chunks), stat
+        stat = self._consume(tree or self.files, key, chunks.append)
+        return chunks[0] if len(chunks) == 1 else b''.join(chunks), stat
 
-    def hash(self, key: str) -> tuple[str, os.stat_result]:
+    def hash(self, key: str, tree: Tree | None = None) -> tuple[str, os.stat_result]:
         """Return the SHA-256 of a file in hexadecimal digits, and its stat; see :meth:`read`."""
-        return self.hash_at(self.files, key)
+        return self.hash_at(tree or self.files, key)
 
     def hash_at(self, tree: Tree, key: str) -> tuple[str, os.stat_result]:
         """Do the same for a file in *tree*."""
@@ -263,9 +265,12 @@ class DirectoryStorage(Storage[os.stat_result]):
             os.close(fd)
             raise InvalidItem(f'"{key}" is no regular file')
         with os.fdopen(fd, 'rb', buffering=0) as file:
-            size = 0
-            while chunk := file.read(min(_CHUNK, max(before.st_size - size, 0) + 1)):
-                size += len(chunk)
+            size, wanted, got = 0, 0, 0
+            while got == wanted:  # a regular file gives less at its end only
+                wanted = min(_CHUNK, max(before.st_size - size, 0) + 1)
+                chunk = file.read(wanted)
+                got = len(chunk)
+                size += got
                 take(chunk)
             after = os.fstat(fd)
         if stamp(before) != stamp(after) or size != after.st_size:

@@ -279,11 +279,15 @@ class Tree:
     @contextlib.contextmanager
     def held(self) -> Iterator[Held]:
         """Give the same tree for many files, its folders staying open for as long as the block."""
-        held = Held(self.root)
+        held = self.hold()
         try:
             yield held
         finally:
             held.let_go()
+
+    def hold(self) -> Held:
+        """Return the same tree; who asks for it has to have it let go of its folders."""
+        return Held(self.root)
 
     def _look(self, folders: list[str], *, create: bool) -> str:
         path = self.root

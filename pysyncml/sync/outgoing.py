@@ -205,7 +205,8 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             progress.exhausted = not (progress.partial and saids)
             return saids
         listed = [pending.item_id for pending in page]
-        binding.known.prefetch(item_ids=listed)
+        if binding.agent.hierarchicalSync:
+            binding.known.prefetch(item_ids=listed)
         binding.agent.prefetchItems(listed)
         for pending in _in_order(binding, page, slow):
             said = None

@@ -184,7 +184,7 @@ def _prefetch_awaited(parties: Parties) -> None:
             for sent in parties.session.awaiting.values()
             if sent.store == binding.store.uri and sent.command in ('Add', 'Replace', 'Delete')
         ]
-        binding.known.prefetch(item_ids=items)
+        binding.known.load(items)
 
 
 # --- speaking ---------------------------------------------------------------------------------

@@ -223,6 +223,9 @@ class Files:
         save(work, f'settled {self.name}')
         return self.published if self.finished is None else self.finished
 
+    def let_go(self):
+        self.left = True
+
 
 @pytest.fixture
 def on_disk(tmp_path):

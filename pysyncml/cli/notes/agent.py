@@ -97,6 +97,7 @@ class Desk:
         self.batch = self.storage.batch()
         self.bodies: dict[str, Any] = {}  # staged and not published yet: bytes, or a FileBody
         self.places = Places(self)
+        self.files = agent.storage.files.hold()
         self.outcomes: list[Any] = []
         self.ignore: Ignore | None = None  # read when it is first asked
 
@@ -114,6 +115,7 @@ class Desk:
 
     def let_go(self) -> None:
         """Forget everything: the unit of work is over."""
+        self.files.let_go()
         self.bodies.clear()
         del self.places, self.index  # places know the desk
 
@@ -213,8 +215,6 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if work is None:
             raise pysyncml.LogicalError('notes can only be reached inside a unit of work')
         if self._desk is None or self._desk.work is not work:
-            if self._desk is not None:
-                self._desk.let_go()
             self._desk = Desk(self, work)
             work.publishers.append(self._desk)
         return self._desk
@@ -300,10 +300,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         staged = self.desk.bodies.get(row.id)
         if staged is not None:
             return staged if isinstance(staged, bytes) else staged.read_at(0, staged.size)
-        body, _ = self.storage.read(self.desk.places.origin(row))
+        desk = self.desk
+        body, _ = self.storage.read(desk.places.origin(row), desk.files)
         if hashlib.sha256(body).hexdigest() != row.sha256:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
-        return bytes(body)
+        return body
 
     def prefetchItems(self, itemIDs: list[str]) -> None:
         """Load the rows of these notes at once."""

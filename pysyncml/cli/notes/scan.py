@@ -215,7 +215,7 @@ class Scan:
                 )
                 continue
             try:
-                digest, stat = self.storage.hash(path)
+                digest, stat = self.storage.hash(path, self.desk.files)
                 racy = is_racy(stat, now)
                 self.looks[path] = Look(
                     digest, stat.st_size, stat.st_ino, stat.st_mtime, stamp(stat), racy
@@ -369,7 +369,7 @@ class Scan:
         if self.looks[path].size > TEXT_LIMIT:
             return None
         try:
-            body, stat = self.storage.read(path)
+            body, stat = self.storage.read(path, self.desk.files)
         except (pysyncml.SyncmlError, OSError):
             return None
         return body if is_text(body) and stamp(stat) == self.looks[path].stamp else None
