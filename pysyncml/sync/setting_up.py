@@ -8,6 +8,7 @@ A server answers with Alerts of its own.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO, AlertCode, Role, SyncType
 from pysyncml.errors import NoSuchRoute
@@ -33,6 +34,7 @@ from pysyncml.sync.rewound import ENDED
 from pysyncml.sync.room import Room
 
 _ENDS = 4  # sessions of which a client remembers that it has come to their end
+_FURTHER = 32 << 20  # bytes of an item after which a client writes down how far it has come
 
 
 def set_up(parties: Parties, room: Room) -> tuple[list[Said], bool]:
@@ -270,6 +272,19 @@ def note_progress(binding: Binding, *, agreed: bool = False) -> None:
         'agreed': agreed or (progress.resumed and bool(before.get('agreed'))),
         'ended': ended,
     }
-    if state != record.suspended:
+    seldom = session.role is Role.CLIENT and session.quirks.large_parts
+    if state != before and not (seldom and _is_little_further(before, state)):
         record.suspended = state
         binding.parties.work.records.save(record)
+
+
+def _is_little_further(before: dict[str, Any], state: dict[str, Any]) -> bool:
+    """Whether all that is new is that a few more parts of an item have arrived.
+
+    That need not last: a server of our kind takes them once more (``Unfinished.cut``).
+    """
+    old, new = before.get('parcel'), state['parcel']
+    if not old or not new or new['acked'] - old['acked'] >= _FURTHER:
+        return False
+    further = {name: new[name] for name in ('offset', 'acked')}
+    return {**before, 'parcel': {**old, **further}} == state
