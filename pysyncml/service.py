@@ -235,7 +235,7 @@ class _Server:
     def answer(self, headers: Mapping[str, str]) -> Answer:
         peer, row = self.known()
         if row is not None and row.answer is not None and self._comes_again(row):
-            return Answer(row.answer, row.content_type or '')
+            return Answer(self._last_answer(row), row.content_type or '')
         mine = self._belongs(row)
         token = token_in(self.door.url)
         if row is not None and not mine and token and token in row.state.get('former', ()):
@@ -293,6 +293,13 @@ class _Server:
 
     def _comes_again(self, row: SessionRecord) -> bool:
         return self._belongs(row) and hmac.compare_digest(row.request or '', self.digest)
+
+    def _last_answer(self, row: SessionRecord) -> bytes:
+        body = self.work.kept_answer(row)
+        if body is None:
+            text = 'the last answer is not known any more: synchronise again'
+            raise RemoteProtocolError(text, StatusCode.SYNCHRONIZATION_FAILED)
+        return body
 
     def _new_peer(self, headers: Mapping[str, str]) -> DeviceRecord:
         """Return the device, which is met for the first time.
@@ -482,7 +489,8 @@ class _Server:
         message: Message | None
         if row.answer is not None and prove(self.adapter.login, self.message, session):
             session.peer_msg_id = self.header.msg_id
-            message = session.repeat(decode(row.content_type, row.answer), self.message)
+            again = decode(row.content_type, self._last_answer(row))
+            message = session.repeat(again, self.message)
         else:
             message = turn(
                 self.message, parties, limit_for(session, self.message, self.adapter.limits)
@@ -497,7 +505,8 @@ class _Server:
             'token': self.door.token,
             'former': self.former or row.state.get('former', []),
         }
-        row.request, row.answer, row.content_type = self.digest, body, content_type
+        row.request, row.content_type = self.digest, content_type
+        self.work.keep_answer(row, body)
         row.updated = self.work.now
         self.work.records.save(row)
         stats = stats_of(session)

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from pysyncml.state.answers import answer_tokens
 from pysyncml.state.tables import Tables
 from pysyncml.storage.spool import Spool, Spooled
 
@@ -197,6 +198,7 @@ class Unfinished:
 
 
 def tokens(connection: Connection, tables: Tables) -> list[str]:
-    """Return the tokens of the files of all unfinished objects."""
+    """Return the tokens of all files that are needed: of unfinished objects, and of answers."""
     rows = connection.execute(select(tables.unfinished.c.described)).scalars()
-    return [described[_FILE] for described in rows if described.get(_FILE)]
+    found = [described[_FILE] for described in rows if described.get(_FILE)]
+    return found + answer_tokens(connection, tables)

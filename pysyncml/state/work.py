@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Delete, Table, bindparam, select
 
+from pysyncml.state.answers import keep_answer, kept_answer
 from pysyncml.state.bulk import insert_rows
 from pysyncml.state.changes import ChangeLog
 from pysyncml.state.database import Database
 from pysyncml.state.knowledge import Knowledge
-from pysyncml.state.records import BindingRecord, Records
+from pysyncml.state.records import BindingRecord, Records, SessionRecord
 from pysyncml.state.unfinished import Unfinished, tokens
 
 if TYPE_CHECKING:
@@ -263,6 +264,18 @@ class UnitOfWork:
                 self.connection, self.tables, binding_id, self.database.spool, self._leftovers
             )
         return self._unfinished[binding_id]
+
+    def keep_answer(self, row: SessionRecord, body: bytes) -> None:
+        """Make *body* the last answer of the session *row*, which is then to be saved.
+
+        Raises:
+            StoreFull: there is no room for it.
+        """
+        self._leftovers += keep_answer(row, body, self.database.spool)
+
+    def kept_answer(self, row: SessionRecord) -> bytes | None:
+        """Return the last answer of the session *row*; ``None`` if it is not there any more."""
+        return kept_answer(row, self.database.spool)
 
     def clear_away(self) -> None:
         """Remove files of objects in parts that nobody knows any more, as after a crash."""

@@ -65,18 +65,52 @@ class Spool:
 
     def create(self) -> str:
         """Make an empty file; return its token."""
-        if not os.path.isdir(self._folder):
-            os.mkdir(self._folder, 0o700)
-            files.sync([os.path.dirname(self._folder)], whole=self._folder)
-        token = secrets.token_hex(16)
-        # the folder is closed to others; what becomes a file of the user's has the usual mode
-        os.close(os.open(self.path(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666))
+        token, fd = self._new()
+        os.close(fd)
         files.sync([self._folder], whole=self._folder)
         while len(self._hashed) >= _HASHED:
             del self._hashed[next(iter(self._hashed))]
         keep_memory()
         self._hashed[token] = _Hashes()
         return token
+
+    def _new(self) -> tuple[str, int]:
+        if not os.path.isdir(self._folder):
+            os.mkdir(self._folder, 0o700)
+            files.sync([os.path.dirname(self._folder)], whole=self._folder)
+        token = secrets.token_hex(16)
+        # the folder is closed to others; what becomes a file of the user's has the usual mode
+        return token, os.open(
+            self.path(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666
+        )
+
+    def keep(self, data: bytes) -> str:
+        """Write *data* to a file of their own, which may not outlast a power failure.
+
+        Returns:
+            Its token.
+
+        Raises:
+            StoreFull: there was no room for them.
+        """
+        token, fd = self._new()
+        try:
+            with os.fdopen(fd, 'wb', buffering=0) as file:
+                _write_all(file, data)
+        except OSError as error:
+            self.remove(token)
+            if error.errno in _NO_ROOM:
+                raise StoreFull('there is no room for so much') from None
+            raise
+        return token
+
+    def read(self, token: str) -> bytes | None:
+        """Return all of a file; ``None`` if it is not there."""
+        try:
+            with open(self.path(token), 'rb', buffering=0) as file:
+                return file.read()
+        except (OSError, ValueError):
+            return None
 
     def write(self, token: str, position: int, data: bytes) -> None:
         """Have *data* put at *position*, where the file ends then, while we go on.
@@ -136,9 +170,7 @@ class Spool:
                 os.ftruncate(fd, position)
             with os.fdopen(fd, 'wb', buffering=0, closefd=False) as file:
                 file.seek(position)
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
+                _write_all(file, data)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -190,6 +222,12 @@ class Spool:
             for name in os.listdir(self._folder):
                 if name not in named:
                     self.remove(name)
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 class Spooled(io.BufferedReader):

@@ -152,11 +152,13 @@ def run(argv: list[str]) -> int:
     if 'E2E_LARGE' in os.environ:
         import pysyncml.adapter
         import pysyncml.cli.notes.agent
+        import pysyncml.state.answers
         import pysyncml.state.unfinished
         from pysyncml.protocol.limits import Limits
 
         pysyncml.cli.notes.agent._LARGE = int(os.environ['E2E_LARGE'])
         pysyncml.state.unfinished.SMALL = int(os.environ['E2E_LARGE'])
+        pysyncml.state.answers._LARGE = int(os.environ['E2E_LARGE'])
         part = int(os.environ['E2E_PART'])
         pysyncml.adapter.Limits = functools.partial(Limits, part=part)  # type: ignore[misc]
     sys.argv = ['sync-notes', *argv]

@@ -104,6 +104,35 @@ def test_what_has_not_lasted_of_a_part_is_sent_again(world, harm):
     assert arriving(world.path('s')) == []
 
 
+@pytest.mark.parametrize('harm', [None, 'cut', 'changed', 'gone'])
+def test_an_answer_with_a_part_is_given_again(world, harm):
+    """It lies in a file, which a power failure may have spoilt."""
+    server = world.server('s')
+    world.write('a', 'large', NOISE)
+    world.sync('a')
+    proxy = world.proxy(server)
+
+    def plan(number):
+        if number == 7:
+            [file] = (world.path('s') / '.sync' / 'arriving').iterdir()
+            if harm == 'cut':
+                file.write_bytes(file.read_bytes()[:-10_000])
+            elif harm == 'changed':
+                file.write_bytes(file.read_bytes()[:-10_000] + bytes(10_000))
+            elif harm == 'gone':
+                file.unlink()
+        return 'drop-answer' if number == 6 else 'pass'
+
+    proxy.plan = plan
+    first = world.sync('b', server=server, via=proxy, code=None)
+    assert (first.code == 0) == (harm is None), first.err
+    if harm is not None:
+        assert 'is not known any more' in first.err
+        world.sync('b', server=server)
+    assert world.same('a', 'b', 's') == {'large': NOISE}
+    assert [arriving(world.path(name)) for name in 'sab'] == [[], [], []]
+
+
 def test_a_conflict_of_large_files_keeps_both(world):
     world.server('s')
     world.write('a', 'large', NOISE)
