@@ -42,6 +42,7 @@ MAX_PLAIN = 512
 _GROUPS = {'add': ADDED, 'mod': MODIFIED, 'del': DELETED}
 _MD5 = re.compile('[0-9a-f]{32}', re.IGNORECASE)
 _UNQUOTED = re.compile(r'[\w./~-]*', re.ASCII).fullmatch
+_QUOTED = {byte: quote_from_bytes(bytes((byte,))) for byte in range(256)}
 _ENTRY = re.compile(r'([0-9]+):([amdMD])(.*)', re.ASCII)
 
 
@@ -64,7 +65,7 @@ def quote(value: Any) -> str:
     """Return *value* percent-quoted."""
     if isinstance(value, str) and _UNQUOTED(value):
         return value
-    return quote_from_bytes(to_bytes(value))
+    return to_bytes(value).decode('latin-1').translate(_QUOTED)
 
 
 def unquote(text: str) -> bytes:

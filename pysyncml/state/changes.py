@@ -154,13 +154,22 @@ class ChangeLog:
     def _drop_old_ways(self, item_ids: Iterable[str]) -> None:
         """Keep the newest :data:`MOST_WAYS` ways back of each item."""
         revision = self._t.revision
+        many: list[str] = []
+        listed = list(item_ids)
+        for start in range(0, len(listed), CHUNK):
+            chunk = revision.c.item_id.in_(listed[start : start + CHUNK])
+            counted = select(revision.c.item_id).where(revision.c.store_id == self.store_id, chunk)
+            counted = counted.group_by(revision.c.item_id).having(func.count() > MOST_WAYS)
+            many += self._connection.execute(counted).scalars()
+        if not many:
+            return
         of_item = and_(
             revision.c.store_id == self.store_id, revision.c.item_id == bindparam('b_item')
         )
         newest = select(revision.c.seq).where(of_item).order_by(revision.c.seq.desc())
         last = newest.offset(MOST_WAYS).limit(1).scalar_subquery()
         query = revision.delete().where(of_item, revision.c.seq <= last)
-        self._connection.execute(query, [{'b_item': item_id} for item_id in item_ids])
+        self._connection.execute(query, [{'b_item': item_id} for item_id in many])
 
     def way_back(self, item_id: str, seq: int | None) -> str | None:
         """Return the change-specs from version *seq* to now, oldest first, joined by ``;``.

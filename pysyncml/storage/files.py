@@ -377,6 +377,7 @@ class Held(Tree):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
+        self._looked_at: set[str] | None = None  # folders, in a block of :meth:`steadily`
 
     @contextlib.contextmanager
     def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
@@ -386,6 +387,15 @@ class Held(Tree):
             yield Spot(os.path.join(self._look(folders, create=create), name), None)
             return
         yield Spot(name, self._folder(folders, create=create))
+
+    @contextlib.contextmanager
+    def steadily(self) -> Iterator[None]:
+        """Look at each folder once inside the block, which is to be short: one file's business."""
+        self._looked_at = set()
+        try:
+            yield
+        finally:
+            self._looked_at = None
 
     def own(self, key: str) -> Spot:
         """Do the same as :meth:`Tree.own`."""
@@ -403,11 +413,23 @@ class Held(Tree):
         for folder in folders:
             path = f'{path}/{folder}' if path else folder
             held = self._open.get(path)
-            if held is None or not _is_still(fd, folder, held):
+            if held is None or not self._is_still(fd, folder, path, held):
                 self._forget(path)
                 held = self._hold(path, _enter(fd, folder, path, create=create))
             fd = held[0]
         return fd
+
+    def _is_still(self, fd: int, folder: str, path: str, held: tuple[int, int, int]) -> bool:
+        """Return whether *folder* in the open folder *fd* is the one that is *held* open."""
+        if self._looked_at is not None and path in self._looked_at:
+            return True
+        try:
+            stat = os.stat(folder, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            return False  # opening it will say why
+        if self._looked_at is not None:
+            self._looked_at.add(path)
+        return (stat.st_dev, stat.st_ino) == held[1:]
 
     def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
         if len(self._open) >= _MOST_OPEN:
@@ -431,15 +453,6 @@ class Held(Tree):
         for fd, _, _ in self._open.values():
             os.close(fd)
         self._open.clear()
-
-
-def _is_still(fd: int, folder: str, held: tuple[int, int, int]) -> bool:
-    """Return whether *folder* in the open folder *fd* is the one that is *held* open."""
-    try:
-        stat = os.stat(folder, dir_fd=fd, follow_symlinks=False)
-    except OSError:
-        return False  # opening it will say why
-    return (stat.st_dev, stat.st_ino) == held[1:]
 
 
 def parts_of(key: str) -> list[str]:

@@ -165,11 +165,12 @@ class _Run(Steps):
 
     def _attempt(self, operation: Operation) -> Outcome:
         try:
-            if operation.key is None:
-                return self._delete(operation)
-            if operation.token is None:
-                return self._move(operation, operation.key)
-            return self._write(operation, operation.key, operation.token)
+            with self._files.steadily():
+                if operation.key is None:
+                    return self._delete(operation)
+                if operation.token is None:
+                    return self._move(operation, operation.key)
+                return self._write(operation, operation.key, operation.token)
         except Exception as error:  # whatever it is, it is the trouble of one file
             self._put_back(operation)
             if operation.key is not None:
@@ -246,10 +247,12 @@ class _Run(Steps):
         return stat if mine == theirs and stat.st_size == body.st_size else None
 
     def _move(self, operation: Operation, key: str) -> Outcome:
+        expected = None if operation.expect is None else looks_of(operation.expect)
+        if self._rename(operation, key):
+            return self._outcome(operation, key, expected)
         self._lift(operation)
         where = self._where(operation)
         target = key if where is None else where.key
-        expected = None if operation.expect is None else looks_of(operation.expect)
         if self._aside(operation) is not None:
             target = self._place(operation, aside_of(operation), target)
         elif not self._arrived(operation):

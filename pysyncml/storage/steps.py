@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat as kinds
 from typing import TYPE_CHECKING, NamedTuple
 
-from pysyncml.errors import ItemBusy
+from pysyncml.errors import ItemBusy, SyncmlError
 from pysyncml.storage.batch import Operation
-from pysyncml.storage.files import Tree, looks, looks_of, lstat_at, parent_of, stamp, sync
+from pysyncml.storage.files import (
+    Held,
+    looks,
+    looks_of,
+    lstat_at,
+    parent_of,
+    place_new,
+    stamp,
+    sync,
+)
 from pysyncml.storage.trash import Slot
 from pysyncml.storage.writers import is_being_written
 
@@ -33,8 +43,8 @@ class Steps:
     def __init__(
         self,
         storage: DirectoryStorage,
-        tree: Tree,
-        state: Tree,
+        tree: Held,
+        state: Held,
         operations: list[Operation],
     ) -> None:
         self._storage = storage
@@ -75,6 +85,27 @@ class Steps:
         elif not self._expected(operation, lifted) or self._is_in_use(operation, lifted, now):
             return self._files.place(self._state.own(aside_of(operation)), operation.source or '')
         return None
+
+    def _rename(self, operation: Operation, key: str) -> bool:
+        """Rename a file at once if it is the one we know and nothing is in its way.
+
+        Return whether that is done; else there is more to it.
+        """
+        begun = {operation.id, f'{operation.id}.where'} & self._seen_aside
+        if begun or operation.source is None or operation.expect is None:
+            return False
+        now = self._files.regular(operation.source)
+        if now is None or looks(now)[2] != looks_of(operation.expect)[2]:
+            return False
+        with (
+            contextlib.suppress(OSError, SyncmlError),
+            self._files.at(key, create=True),  # to open it after the other might close that
+            self._files.at(operation.source) as old,
+            self._files.at(key) as new,
+        ):
+            place_new(old, new)
+            return True
+        return False
 
     def _waiting(self, operation: Operation) -> os.stat_result | None:
         """Return the file at the operation's source if it is still to be taken from there."""

@@ -118,9 +118,9 @@ def test_a_change_in_the_tick_of_a_look_is_seen_the_next_time(served, monkeypatc
     usual, clock = DirectoryStorage.hash, DirectoryStorage.fs_now
     looked = False
 
-    def look(storage, key):
+    def look(storage, key, tree=None):
         nonlocal looked
-        digest, stat = usual(storage, key)
+        digest, stat = usual(storage, key, tree)
         if not looked:
             # in the same tick of the clock, so that the stamp is that of the second text
             write(served, 'n', body='two')

@@ -536,7 +536,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         if row.id in self.desk.bodies:
             return row.stamp
         origin = self.desk.places.origin(row)
-        stat = self.storage.stat(origin)
+        stat = self.desk.files.lstat(origin)
         if stat is None:
             return None
         now = stamp(stat)
