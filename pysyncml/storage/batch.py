@@ -181,10 +181,12 @@ class Batch:
         """
         self._check(key)
         old = self._operations.get(item_id)
+        staged = self._looks.get(token)
+        body = looks(staged) if staged is not None else None
         if old is None:
-            self._set(self._new(item_id, key, source, expect, token, digest))
+            self._set(self._new(item_id, key, source, expect, token, digest, body))
         else:
-            self._set(replace(old, key=key, token=token))
+            self._set(replace(old, key=key, token=token, body=body))
 
     def move(self, item_id: str, source: str, key: str, expect: bytes | None = None) -> None:
         """Give an item another name; its file stays the same file.
@@ -216,7 +218,7 @@ class Batch:
         elif old.source is None:
             self._drop(item_id)  # it was never there
         else:
-            self._set(replace(old, key=None, token=None))
+            self._set(replace(old, key=None, token=None, body=None))
 
     def mark(self) -> int:
         """Return a point to which :meth:`undo` can go back."""
@@ -240,7 +242,8 @@ class Batch:
         for operation in self._operations.values():
             body = self._ready(operation)
             line = operation.line(body)
-            self.prepared[line] = operation if body is None else replace(operation, body=body)
+            as_told = operation if body == operation.body else replace(operation, body=body)
+            self.prepared[line] = as_told
             lines.append(line)
         wanted = {operation.token for operation in self._operations.values()}
         for token in self._tokens:
@@ -303,6 +306,7 @@ class Batch:
         expect: bytes | None,
         token: str | None,
         digest: str = '',
+        body: tuple[int, int, int] | None = None,
     ) -> Operation:
         if expect is not None:
             looks_of(expect)
@@ -320,6 +324,7 @@ class Batch:
             source,
             token,
             expect,
+            body,
             label=self._label,
             digest=digest,
         )

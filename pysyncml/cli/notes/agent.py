@@ -461,21 +461,22 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         expected = self._expected(row, replaced=changed)
         if expected is None:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been moved or deleted here')
+        desk = self.desk
         body = _body_of(item) if changed else None
         keeps_way = reportChanges and changed and isinstance(body, bytes)
         old_body = self._old_body(row) if keeps_way else None
-        path = self.desk.places.find(name, row) if name != row.name else row.path
+        path = desk.places.find(name, row) if name != row.name else row.path
         if changed:
             self._stage(row, body, path, expected)
         elif path != row.path:
-            self.desk.batch.move(row.id, row.path, path, expect=expected)
-        self.desk.places.claim(row, path)
+            desk.batch.move(row.id, row.path, path, expect=expected)
+        desk.places.claim(row, path)
         row.name = name
         row.path, row.sha256, row.stamp = path, item.digest, b''
         if item.extensions or item.named:
             row.extensions = dict(item.extensions)
         row.lastmod = item.modified if item.modified is not None else row.lastmod
-        self.desk.index.put(row)
+        desk.index.put(row)
         if changed:
             self._keep_base(row, body)
         item.name = row.name
@@ -515,14 +516,15 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             yield row.id, places.give_in(row)
 
     def _stage(self, row: NoteRow, body: Any, path: str, expected: bytes | None = None) -> None:
+        desk = self.desk
         if isinstance(body, bytes):
-            token = self.desk.batch.stage(body)
+            token = desk.batch.stage(body)
         else:
-            token = self.desk.batch.adopt(body.move_to)
+            token = desk.batch.adopt(body.move_to)
             body = self.storage.staged_body(token)
         source = row.path if expected is not None else None
-        self.desk.batch.write(row.id, path, token, source, expected, row.sha256)
-        self.desk.bodies[row.id] = body
+        desk.batch.write(row.id, path, token, source, expected, row.sha256)
+        desk.bodies[row.id] = body
 
     def _expected(self, row: NoteRow, *, replaced: bool = True) -> bytes | None:
         """Return the stamp of the file of *row*, after making sure that it is what we know.
@@ -533,10 +535,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         Raises:
             ItemBusy: somebody has changed it since we looked.
         """
-        if row.id in self.desk.bodies:
+        desk = self.desk
+        if row.id in desk.bodies:
             return row.stamp
-        origin = self.desk.places.origin(row)
-        stat = self.desk.files.lstat(origin)
+        origin = desk.places.origin(row)
+        stat = desk.files.lstat(origin)
         if stat is None:
             return None
         now = stamp(stat)

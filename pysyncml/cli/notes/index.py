@@ -205,13 +205,12 @@ class NoteIndex:
         query = select(*columns, table.c.lastmod, table.c.extensions).where(where)
         rows = []
         for values in self._connection.execute(query).all():
-            row = self._rows.get(values.id)
-            if row is None and values.id not in self._removed:
-                row = NoteRow(*values)
-                row.stored = True
-                row.name, row.path = decode(row.name), decode(row.path)
-                row.stamp = row.stamp or b''
-                self._rows[row.id] = row
+            item_id, name, path, sha256, inode, stamp, lastmod, ext = values
+            row = self._rows.get(item_id)
+            if row is None and item_id not in self._removed:
+                looks = sha256, inode, stamp or b''
+                row = NoteRow(item_id, decode(name), decode(path), *looks, lastmod, ext, True)
+                self._rows[item_id] = row
             if row is not None:
                 rows.append(row)
         return rows
