@@ -205,7 +205,7 @@ class Knowledge:
                 self._deleted.discard(item_id)
                 self._moved.add(item_id)
             self._by_item[item_id] = known
-        if 'remote_id' in values and values['remote_id'] != known.remote_id:
+        if values.get('remote_id', known.remote_id) != known.remote_id:
             self._move(known, values['remote_id'])
         if 'digest' in values:
             known.outgrow(values['digest'])

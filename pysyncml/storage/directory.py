@@ -264,15 +264,17 @@ class DirectoryStorage(Storage[os.stat_result]):
         if not kinds.S_ISREG(before.st_mode):
             os.close(fd)
             raise InvalidItem(f'"{key}" is no regular file')
-        with os.fdopen(fd, 'rb', buffering=0) as file:
+        try:
             size, wanted, got = 0, 0, 0
             while got == wanted:  # a regular file gives less at its end only
                 wanted = min(_CHUNK, max(before.st_size - size, 0) + 1)
-                chunk = file.read(wanted)
+                chunk = os.read(fd, wanted)
                 got = len(chunk)
                 size += got
                 take(chunk)
             after = os.fstat(fd)
+        finally:
+            os.close(fd)
         if stamp(before) != stamp(after) or size != after.st_size:
             raise ItemBusy(f'"{key}" is being changed at this moment')
         return after

@@ -429,8 +429,12 @@ class Incoming:
         return None
 
     def _remember(self, item_id: str, seq: int) -> None:
-        values: dict[str, Any] = {'seq': seq, 'offered': None, 'seen': self.number}
-        values['digest'] = self.digest
+        values: dict[str, Any] = {
+            'seq': seq,
+            'offered': None,
+            'seen': self.number,
+            'digest': self.digest,
+        }
         if self.binding.role is Role.SERVER:
             values['remote_id'] = self.remote_id
         elif self.remote_id and (self.known is None or self.item.target_uri is None):

@@ -34,8 +34,10 @@ def given_id(binding: Binding, pending: Pending) -> str:
     A client may take short ids only (MaxGUIDSize): until its Map pair arrives, such an item goes
     by the number of the change (OMA-DS-Protocol 1.2, §5.3).
     """
+    if binding.role is Role.CLIENT:
+        return pending.item_id
     most = binding.parties.peer_guid_size(binding.progress.peer_store)
-    if binding.role is Role.CLIENT or not most or len(pending.item_id.encode()) <= most:
+    if not most or len(pending.item_id.encode()) <= most:
         return pending.item_id
     return f'{TEMPORARY}{pending.seq}'
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import groupby
 from math import inf
 
@@ -358,12 +359,17 @@ def _command(binding: Binding, pending: Pending) -> Said | None:
         item = Item(source=Location(given_id(binding, pending)), data=dumped.data, **place)
     else:
         item = Item(target=Location(pending.remote_id or ''), data=dumped.data, **place)
-    meta = Meta(type=dumped.ctype, field_level=dumped.partial)
+    meta = _meta(dumped.ctype, dumped.partial)
     if lost is not None:
         meta = replace(lost, type=dumped.ctype)
     ends = progress.store, pending.item_id, pending.seq, False, dumped.digest
     sent = Sent(kind.name, *ends, partial=dumped.partial)
     return Said(kind(meta=meta, items=(item,)), sent)
+
+
+@lru_cache(maxsize=32)  # most items have the same
+def _meta(ctype: str, partial: bool) -> Meta:
+    return Meta(type=ctype, field_level=partial)
 
 
 def _unrelated(binding: Binding, pending: Pending) -> Meta | None:

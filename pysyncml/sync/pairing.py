@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pysyncml.protocol.devinf import ContentTypeInfo
 
@@ -21,9 +21,8 @@ def clean_uri(uri: str) -> str:
     return posixpath.normpath('/' + path).lstrip('/').lower()
 
 
-def find_uri(uri: str, known: Iterable[str]) -> str | None:
+def find_uri(uri: str, known: Collection[str]) -> str | None:
     """Return the one of the *known* addresses that *uri* means."""
-    known = list(known)
     if uri in known:
         return uri
     wanted = clean_uri(uri)

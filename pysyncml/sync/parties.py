@@ -266,6 +266,8 @@ class Parties:
         self.may_be_copied = may_be_copied
         self._bindings: dict[str, Binding] = {}
         self._stats: dict[str, Stats] = {}
+        # the peer's datastores by URI, as long as it does not announce others
+        self._announced: tuple[object, dict[str, Any]] | None = None
         self._heed_quirks()
 
     # --- bindings -----------------------------------------------------------------------------
@@ -386,7 +388,10 @@ class Parties:
 
     def peer_store(self, uri: str) -> dict[str, Any] | None:
         """Return what the peer has announced of its datastore *uri*."""
-        announced = {store['uri']: store for store in self.peer.stores or []}
+        if self._announced is None or self._announced[0] is not self.peer.stores:
+            stores = {store['uri']: store for store in self.peer.stores or []}
+            self._announced = self.peer.stores, stores
+        announced = self._announced[1]
         name = find_uri(uri, announced)
         return announced[name] if name is not None else None
 

@@ -111,6 +111,18 @@ class _Taps:
 
         return wrapped
 
+    def read(self, function: Any) -> Any:
+        """Return ``os.read`` with a tap on it."""
+
+        def wrapped(fd: int, count: int) -> bytes:
+            path = self.folders.get(fd, '')
+            self.tell('read', path, False)
+            data: bytes = function(fd, count)
+            self.tell('read', path, True)
+            return data
+
+        return wrapped
+
     def opens(self, function: Any) -> Any:
         """Return Python's ``open`` with a tap on it."""
 
@@ -197,7 +209,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
     """
     taps = _Taps(listener)
     before = {name: getattr(os, name) for name in NAMES}
-    others = (os.fdopen, os.scandir, builtins.open, files._exclusive_rename)
+    others = (os.fdopen, os.read, os.scandir, builtins.open, files._exclusive_rename)
     whole = files._sync_file_system
     rename = files._exclusive_rename()
     follow = os.supports_follow_symlinks
@@ -207,6 +219,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
                 function = _no_sync
             setattr(os, name, taps.wrap(name, function))
         os.fdopen, os.scandir = taps.fdopen(os.fdopen), taps.scandir(os.scandir)
+        os.read = taps.read(os.read)
         builtins.open = taps.opens(io.open)
         if rename is not None:
             wrapped = taps.exclusive(rename)
@@ -218,7 +231,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
     finally:
         for name, function in before.items():
             setattr(os, name, function)
-        os.fdopen, os.scandir, builtins.open, files._exclusive_rename = others
+        os.fdopen, os.read, os.scandir, builtins.open, files._exclusive_rename = others
         files._sync_file_system = whole
         os.supports_follow_symlinks = follow
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pysyncml
@@ -31,7 +32,7 @@ from pysyncml.storage.files import looks_of
 log = logging.getLogger('pysyncml.cli')
 
 _MODIFIED = 'Modified'  # the extension in which notes tell when they were changed
-_MOMENT = re.compile(r'(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
+_MOMENT = re.compile(r'(\d{8})T(\d\d)(\d\d)(\d\d)Z', re.ASCII)
 #: Bytes of a text whose last version is worth keeping for merges.
 TEXT_LIMIT = 1 << 20
 _LARGE = 1 << 20  # bytes of a file that is never in memory as a whole
@@ -696,9 +697,16 @@ def _seconds(text: str) -> float | None:
     found = _MOMENT.fullmatch(text)
     if found is None:
         return None
-    year, month, day, hour, minute, second = map(int, found.groups())
+    day, hour, minute, second = found[1], int(found[2]), int(found[3]), int(found[4])
+    begins = _day(day) if hour < 24 and minute < 60 and second < 60 else None
+    return None if begins is None else begins + 3600 * hour + 60 * minute + second
+
+
+@lru_cache(maxsize=256)
+def _day(text: str) -> float | None:
+    """Return when a day begins, in seconds since 1970."""
     try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+        return datetime(int(text[:4]), int(text[4:6]), int(text[6:]), tzinfo=UTC).timestamp()
     except ValueError:
         return None
 
