@@ -37,7 +37,6 @@ def main() -> int:
                 for part, cost in _medians(found).items():
                     medians[name, size, part] = cost
                     print(_line(part, cost), flush=True)
-                shutil.rmtree(root / name, ignore_errors=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     goals = list(_goals(medians))

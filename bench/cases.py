@@ -7,7 +7,6 @@ compares what was measured under the same conditions.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,14 +26,13 @@ def pair(root: Path, notes: int, *options: str) -> Iterator[tuple[Path, Path, Se
     """Give a client's folder with *notes* notes and an empty served one, of one run."""
     client, served = root / 'client', root / 'served'
     for folder in (client, served):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        _fresh(folder)
     trees.make(client, notes)
     with Server(served, *options) as server:
         rest_disk()
         yield client, served, server
-    shutil.rmtree(client)
-    shutil.rmtree(served)
+    trees.retire(client)
+    trees.retire(served)
 
 
 def first(root: Path, notes: int, rounds: int) -> Iterator[Round]:
@@ -144,7 +142,7 @@ def large(root: Path, megabytes: int, rounds: int) -> Iterator[Round]:
             second = _fresh(root / 'second')
             found['second device'] = sync(second, server, '--encoding', 'wbxml')
             assert (second / 'large.bin').stat().st_size == megabytes << 20
-            shutil.rmtree(second)
+            trees.retire(second)
             if yardsticks.has('rsync'):
                 with foreign.rsync_daemon(_fresh(root / 'other')) as port:
                     found['rsync'] = yardsticks.rsync(client, root / 'other', port)
@@ -165,7 +163,7 @@ def devices(root: Path, notes: int, rounds: int) -> Iterator[Round]:
                 known = wanted
                 trees.add(client, 50, f'{number}-{wanted}')
                 found[f'{wanted} known'] = sync(client, server)
-        shutil.rmtree(root / 'others')
+        trees.retire(root / 'others')
         yield found
 
 
@@ -181,7 +179,7 @@ def crowd(root: Path, notes: int, rounds: int) -> Iterator[Round]:
                 trees.make(folder / f'own-{number}', notes)
                 folders.append(folder)
             found = {'50 at once': foreign.all_at_once(folders, server)}
-        shutil.rmtree(root / 'crowd')
+        trees.retire(root / 'crowd')
         yield found
 
 
@@ -215,7 +213,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...], int]] = {
 
 
 def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
+    trees.retire(folder)
     folder.mkdir(parents=True)
     return folder
 
