@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from typing import Any
 
 
@@ -22,8 +24,18 @@ class adict(dict[str, Any]):  # noqa: N801 - the documented name
 
 
 def newID() -> str:  # noqa: N802 - the documented name
-    """Return a new random id: 32 hexadecimal digits, never the same twice."""
-    return os.urandom(16).hex()
+    """Return a new id: 32 hexadecimal digits, never the same twice.
+
+    The first half is the time in microseconds, so that what is made one after the other lies side
+    by side in a database, which takes far less than to put it all over the place; the rest is
+    random.
+    """
+    with _counting:
+        _last[0] = max(_last[0] + 1, time.time_ns() // 1000)
+        return f'{_last[0]:016x}{os.urandom(8).hex()}'
+
+
+_counting, _last = threading.Lock(), [0]
 
 
 def num2str(number: int) -> str:

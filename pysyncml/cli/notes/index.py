@@ -315,7 +315,7 @@ class NoteIndex:
             row.stored = True
 
     def _write_bases(self) -> None:
-        self._delete(self._bases, self._new_bases)
+        self._delete(self._bases, [one for one in self._new_bases if not self._is_fresh(one)])
         rows = [
             {'id': item_id, 'body': _packed(body)}
             for item_id, body in self._new_bases.items()
@@ -323,6 +323,10 @@ class NoteIndex:
         ]
         insert_rows(self._connection, self._bases, rows)
         self._new_bases.clear()
+
+    def _is_fresh(self, item_id: str) -> bool:
+        row = self._rows.get(item_id)
+        return row is not None and not row.stored
 
     def _delete(self, table: Any, item_ids: Iterable[str]) -> None:
         delete_rows(self._connection, table, [{'id': item_id} for item_id in item_ids])
