@@ -20,7 +20,7 @@ from typing import Any
 
 from pysyncml.codec import get as get_codec
 from pysyncml.codec.values import safe_text, unbase64
-from pysyncml.constants import AlertCode, StatusCode
+from pysyncml.constants import AlertCode, Role, StatusCode
 from pysyncml.errors import StoreFull
 from pysyncml.protocol.messages import (
     Add,
@@ -164,7 +164,7 @@ def next_part(binding: Binding, data: Form, room: Room) -> Said | None:
     large = not isinstance(data, bytes) and session.quirks.large_parts
     if large and session.peer_max_msg_size is None:
         part = binding.parties.limits.part
-        room.widen(part)
+        room.widen(part // 2 if session.role is Role.SERVER else part)
     empty = room.measure(_part(parcel, b'', more=True))
     space = room.left - empty
     if space < _SMALLEST and room.used:

@@ -24,6 +24,9 @@ __all__ = ['Server', 'tls_adapter']
 log = logging.getLogger('pysyncml.transport')
 
 
+_LARGE = 1 << 18  # bytes that are not copied once more
+
+
 class _Outbox:
     """What is written to a connection; it is sent when all of it is there."""
 
@@ -38,11 +41,10 @@ class _Outbox:
             self._blocks.append(bytes(data))
         return len(data)
 
-    def take(self) -> bytes:
-        """Return all of it, and begin anew."""
-        data = b''.join(self._blocks)
-        self._blocks.clear()
-        return data
+    def take(self) -> list[bytes]:
+        """Return all of it, in one piece unless that would be a large one, and begin anew."""
+        blocks, self._blocks = self._blocks, []
+        return blocks if sum(map(len, blocks)) > _LARGE else [b''.join(blocks)]
 
 
 class _Connection(HTTPConnection):

@@ -53,7 +53,7 @@ class _Line:
         self.moved = 0  # bytes since then
         self.arrival: Arrival | None = None
         self.rest = b''  # of the next request
-        self.out = memoryview(b'')
+        self.out: collections.deque[memoryview] = collections.deque()
         self.keep = False
         self.served = False  # whether one request was answered
         self.waiting_for = 0  # what is registered with the selector
@@ -117,7 +117,7 @@ class Reception:
         """
         line = self._lines.get(conn)
         if line is not None:
-            line.out = memoryview(conn.wfile.take())
+            line.out = collections.deque(memoryview(block) for block in conn.wfile.take())
             with contextlib.suppress(OSError):
                 self._send_some(line)
         self._order('answered', conn)
@@ -197,7 +197,7 @@ class Reception:
 
     def _say(self, line: _Line, answer: bytes, now: float) -> None:
         line.served = True
-        line.out = memoryview(answer)
+        line.out = collections.deque([memoryview(answer)])
         self._enter(line, _State.SENDING, now)
 
     def _enter(self, line: _Line, state: _State, now: float) -> None:
@@ -356,11 +356,13 @@ class Reception:
 
     def _send_some(self, line: _Line) -> None:
         while line.out:
-            sent = line.sock.send(line.out[:_BLOCK])
-            line.out = line.out[sent:]
+            block = line.out[0]
+            sent = line.sock.send(block[:_BLOCK])
+            line.out[0] = block[sent:]
             line.moved += sent
             line.heard = time.monotonic()
-        line.out = memoryview(b'')
+            if sent == len(block):
+                line.out.popleft()
 
     # --- limits of time ---------------------------------------------------------------------------
 

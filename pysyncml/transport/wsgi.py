@@ -101,7 +101,9 @@ def application(
         if response.status == HTTPStatus.OK and method == 'POST':
             response = _packed(response, environ.get('HTTP_ACCEPT_ENCODING', ''))
         start_response(_status_line(response.status), list(_headers(response)))
-        return () if method == 'HEAD' else _blocks(response.body)
+        if method == 'HEAD':
+            return ()
+        return (response.body,) if WAITED in environ else _blocks(response.body)
 
     return app
 
@@ -243,7 +245,7 @@ def _headers(response: Response) -> Iterator[tuple[str, str]]:
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
-    """Cut the answer, for some servers copy all that is left each time the socket takes some."""
+    """Cut the answer, for other servers copy all that is left each time the socket takes some."""
     for start in range(0, len(body), _BLOCK):
         yield body[start : start + _BLOCK]
 
