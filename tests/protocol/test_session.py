@@ -157,6 +157,42 @@ def test_commands_are_numbered_through_containers():
     assert session.send([Said(Put())], final=False).commands[0].cmd_id == '1'
 
 
+def several():
+    each = tuple((name, Sent('Add', 'n', name, 1)) for name in 'abc')
+    return Said(Add(items=tuple(Item() for _ in each)), each=each)
+
+
+def answered(session, *statuses):
+    """Return the items that *statuses* are taken to be about."""
+    received = session.receive(message(*(Status(msg_ref='1', **one) for one in statuses)))
+    return [sent.item if sent is not None else None for _, sent in received]
+
+
+def test_a_status_for_a_command_with_several_items():
+    """It names some of them, or none, which means all that have no other; each is meant once."""
+    for statuses, expected in (
+        ([{'cmd_ref': '2'}], ['a', 'b', 'c']),
+        ([{'cmd_ref': '2', 'source_refs': ('b',)}, {'cmd_ref': '2'}], ['b', 'a', 'c']),
+        ([{'cmd_ref': '2', 'target_refs': ('c', 'a')}], ['c', 'a']),
+        ([{'cmd_ref': '2'}, {'cmd_ref': '2'}], ['a', 'b', 'c', None]),
+        ([{'cmd_ref': '2', 'source_refs': ('x',)}, {'cmd_ref': '1'}], [None, None]),
+    ):
+        session = client()
+        session.send([Said(Sync(), children=(several(),))], final=False)
+        session = Session.restore(json.loads(json.dumps(session.snapshot())))
+        assert answered(session, *statuses) == expected
+
+
+def test_a_message_with_several_items_is_said_again():
+    session = client()
+    first = session.send([Said(Sync(), children=(several(),))], final=False)
+    again = session.repeat(first, message())
+    [status, sync] = again.commands
+    assert [status.name, sync.name, sync.commands[0].cmd_id] == ['Status', 'Sync', '3']
+    received = session.receive(message(Status(msg_ref='2', cmd_ref='3'), msg_id='2'))
+    assert [sent.item for _, sent in received] == ['a', 'b', 'c']
+
+
 def test_saying_what_may_not_be_said_is_a_bug():
     for session, command in ((server(), Sync()), (client(), Add()), (server(), Map())):
         with pytest.raises(LocalProtocolError, match=command.name):
