@@ -121,13 +121,14 @@ class Limits:
         Raises:
             TooLong: they are too long.
         """
-        ids = (item.target_uri, item.source_uri, item.target_parent, item.source_parent)
-        if len(max(filter(None, ids), key=len, default='')) > self.id:
+        if not self.is_id(
+            item.target_uri, item.source_uri, item.target_parent, item.source_parent
+        ):
             raise TooLong(f'an id has {self.id:,} characters at most')
 
     def is_id(self, *texts: str | None) -> bool:
         """Return whether *texts* are short enough for ids."""
-        return all(text is None or len(text) <= self.id for text in texts)
+        return len(max(filter(None, texts), key=len, default='')) <= self.id
 
     def room(self, wanted: int) -> int:
         """Return the bytes of our next message, where the peer takes as many as *wanted*."""

@@ -73,8 +73,8 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
 
 def is_partial(command: ItemsCommand, item: Item) -> bool:
     """Return whether only some fields of *item* have come."""
-    metas = command.meta, item.meta
-    return any(meta is not None and meta.field_level for meta in metas)
+    above, own = command.meta, item.meta
+    return (above is not None and above.field_level) or (own is not None and own.field_level)
 
 
 def _load(binding: Binding, command: ItemsCommand, item: Item) -> Any:
@@ -278,9 +278,10 @@ class Incoming:
 
     def _is_unrelated(self) -> bool:
         """Whether a client says that what comes is no descendant of the version here."""
+        if self.binding.role is Role.CLIENT or self.binding.wipes:
+            return False
         metas = (self.command.meta, self.item.meta)
-        said = any(meta is not None and UNRELATED in meta.emi for meta in metas)
-        return said and self.binding.role is Role.SERVER and not self.binding.wipes
+        return any(meta is not None and UNRELATED in meta.emi for meta in metas)
 
     def _part_ways(self, known: Known) -> None:
         """Take both versions for changed since the peer last looked: neither is the older one."""
