@@ -121,9 +121,7 @@ class Limits:
         Raises:
             TooLong: they are too long.
         """
-        if not self.is_id(
-            item.target_uri, item.source_uri, item.target_parent, item.source_parent
-        ):
+        if not self.is_id(item.target_uri, item.source_uri, item.target_parent, item.source_parent):
             raise TooLong(f'an id has {self.id:,} characters at most')
 
     def is_id(self, *texts: str | None) -> bool:
