@@ -221,8 +221,7 @@ class Tree:
         """Return the spot of *key* without looking at its folders: for those only we write to."""
         return Spot(self.path(key), None)
 
-    @contextlib.contextmanager
-    def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
+    def at(self, key: str, *, create: bool = False) -> contextlib.AbstractContextManager[Spot]:
         """Open the folder of *key*; with *create*, make it if need be.
 
         Raises:
@@ -230,6 +229,10 @@ class Tree:
             Blocked: there is a file where one of the folders should be.
             InvalidName: one of the folders is a symbolic link, or *key* is no key.
         """
+        return self._opened(key, create)
+
+    @contextlib.contextmanager
+    def _opened(self, key: str, create: bool) -> Iterator[Spot]:
         *folders, name = parts_of(key)
         if not HAS_DIR_FD:
             yield Spot(os.path.join(self._look(folders, create=create), name), None)
@@ -379,14 +382,22 @@ class Held(Tree):
         self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
         self._looked_at: set[str] | None = None  # folders, in a block of :meth:`steadily`
 
-    @contextlib.contextmanager
-    def at(self, key: str, *, create: bool = False) -> Iterator[Spot]:
+    def at(self, key: str, *, create: bool = False) -> contextlib.AbstractContextManager[Spot]:
         """Do the same as :meth:`Tree.at`."""
+        return contextlib.nullcontext(self._spot(key, create=create))
+
+    def lstat(self, key: str) -> os.stat_result | None:
+        """Do the same as :meth:`Tree.lstat`."""
+        try:
+            return lstat_at(self._spot(key, create=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _spot(self, key: str, *, create: bool) -> Spot:
         *folders, name = parts_of(key)
         if not HAS_DIR_FD:
-            yield Spot(os.path.join(self._look(folders, create=create), name), None)
-            return
-        yield Spot(name, self._folder(folders, create=create))
+            return Spot(os.path.join(self._look(folders, create=create), name), None)
+        return Spot(name, self._folder(folders, create=create))
 
     @contextlib.contextmanager
     def steadily(self) -> Iterator[None]:
