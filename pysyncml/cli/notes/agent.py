@@ -156,7 +156,7 @@ class Desk:
                     f'"{outcome.key}" was changed here while it was synchronised: '
                     f'the other version is "{outcome.displaced}"'
                 )
-        NoteIndex(self.agent.engine.model, work.connection).find_at(places)
+        NoteIndex(self.agent.engine.model, work.connection).remember_places(places)
         return done
 
 

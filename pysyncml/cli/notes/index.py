@@ -293,7 +293,7 @@ class NoteIndex:
         for start in range(0, len(rows), _CHUNK):
             self._write(rows[start : start + _CHUNK])
 
-    def find_at(self, places: Iterable[dict[str, Any]]) -> None:
+    def remember_places(self, places: Iterable[dict[str, Any]]) -> None:
         """Remember where files lie now, and what they look like: some columns of their rows.
 
         The rows themselves are not read for that; those that are at hand are not changed.

@@ -30,7 +30,7 @@ class Places:
         self._folders: Counter[str] = Counter()  # how many of these lie below a folder
         self._freed: set[str] = set()  # places that will be left
         self._origins: dict[str, str] = {}  # note → where its file lies until the commit
-        self._clear: set[str] = set()  # where folders can be, whichever note wants them
+        self._free_folders: set[str] = set()  # nothing is in their way, whichever note asks
 
     def copy(self) -> Places:
         """Return the same places, on which what happens from now on has no effect."""
@@ -111,7 +111,7 @@ class Places:
     def _passable(self, folder: str, row: NoteRow | None) -> str:
         """Return *folder*, with another name for a part of it that is a note."""
         key = self.agent.fold(folder)
-        if key in self._clear:
+        if key in self._free_folders:
             return folder
         parts = folder.split('/')
         for count in range(1, len(parts) + 1):
@@ -120,7 +120,7 @@ class Places:
         found = '/'.join(parts)
         keys = {key, *_folders(key)}
         if found == folder and (row is None or self.agent.fold(row.path) not in keys):
-            self._clear |= keys
+            self._free_folders |= keys
         return found
 
     # --- taking and leaving -------------------------------------------------------------------
@@ -133,8 +133,8 @@ class Places:
         key = self.agent.fold(path)
         if key not in self._claimed:
             self._folders.update(_folders(key))
-        if key in self._clear:
-            self._clear.clear()
+        if key in self._free_folders:
+            self._free_folders.clear()
         self._claimed[key] = row.id
         self._freed.discard(key)
 
