@@ -76,11 +76,14 @@ class Scan:
         missing = [path for path in missing if not self._is_hidden(path)]
         lost = self.index.at(missing)
         by_stamp = {row.stamp: row for row in lost}
-        self._look_at(suspects, {p: by_stamp[now] for p, now in unchanged if now in by_stamp})
         entries = lost + self.index.at(suspects)
-        rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
-        rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
-        self._compare(rows)
+        if not entries:
+            self._take_in(suspects)
+        else:
+            self._look_at(suspects, {p: by_stamp[now] for p, now in unchanged if now in by_stamp})
+            rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
+            rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
+            self._compare(rows)
         suspects.clear()
         self.looks.clear()
         self._give_in()
@@ -260,6 +263,19 @@ class Scan:
             self._changed(rows[item_id], path, edited=True)
         for path in added:
             self._added(path)
+
+    def _take_in(self, paths: list[str]) -> None:
+        """Add files of which none can be a note that we know, some at a time.
+
+        So memory does not hold what there is to know of all of them: in a first scan that is much.
+        """
+        if paths and not self.engine.readonly:
+            self._check_log()
+        for start in range(0, len(paths), _AT_ONCE):
+            self.looks.clear()
+            self._look_at(paths[start : start + _AT_ONCE], {})
+            for path in sorted(self.looks):
+                self._added(path)
 
     def _related(self, entries: list[Entry]) -> tuple[list[Found], list[str]]:
         """Return the files that may be one of these notes, and the paths of all others.
