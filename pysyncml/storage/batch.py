@@ -131,9 +131,7 @@ class Batch:
             fd = os.open(path, _NEW, 0o666)
         try:
             with os.fdopen(fd, 'wb', buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
+                files.write_all(file, data)
                 self._looks[token] = os.fstat(fd)
         except OSError as error:
             with contextlib.suppress(OSError):

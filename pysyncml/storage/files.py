@@ -510,6 +510,13 @@ def open_file(spot: Spot) -> int:
     return os.open(spot.name, os.O_RDONLY | _FLAGS | getattr(os, 'O_NONBLOCK', 0), dir_fd=spot.fd)
 
 
+def write_all(file: Any, data: bytes) -> None:
+    """Write all of *data* to an unbuffered *file*, which may take less at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 # --- making it last -----------------------------------------------------------------------------
 
 

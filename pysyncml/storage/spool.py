@@ -96,7 +96,7 @@ class Spool:
         token, fd = self._new()
         try:
             with os.fdopen(fd, 'wb', buffering=0) as file:
-                _write_all(file, data)
+                files.write_all(file, data)
         except OSError as error:
             self.remove(token)
             if error.errno in _NO_ROOM:
@@ -170,7 +170,7 @@ class Spool:
                 os.ftruncate(fd, position)
             with os.fdopen(fd, 'wb', buffering=0, closefd=False) as file:
                 file.seek(position)
-                _write_all(file, data)
+                files.write_all(file, data)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -222,12 +222,6 @@ class Spool:
             for name in os.listdir(self._folder):
                 if name not in named:
                     self.remove(name)
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 class Spooled(io.BufferedReader):

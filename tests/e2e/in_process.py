@@ -9,6 +9,29 @@ from pysyncml.errors import HTTPStatus
 from pysyncml.transport import Request, Response
 
 
+def ask(application: Any, request: Request) -> Response:
+    """Return what a WSGI *application* answers, whatever its status."""
+    scheme, _, rest = request.url.partition('://')
+    host, _, path = rest.partition('/')
+    path, _, query = path.partition('?')
+    environ = {
+        'REQUEST_METHOD': 'POST',
+        'wsgi.url_scheme': scheme,
+        'HTTP_HOST': host,
+        'SCRIPT_NAME': '',
+        'PATH_INFO': f'/{path}',
+        'QUERY_STRING': query,
+        'CONTENT_TYPE': request.content_type,
+        'CONTENT_LENGTH': str(len(request.body)),
+        'wsgi.input': io.BytesIO(request.body),
+    }
+    told: list[Any] = []
+    body = b''.join(application(environ, lambda *values: told.extend(values)))
+    status, headers = told
+    headers = {name.lower(): value for name, value in headers}
+    return Response(body, headers['content-type'], int(status.split()[0]), headers)
+
+
 class WsgiTransport:
     """Carries requests to a WSGI application in this process."""
 
@@ -17,26 +40,10 @@ class WsgiTransport:
 
     def exchange(self, request: Request) -> Response:
         """Call the application."""
-        host, _, path = request.url.partition('//')[2].partition('/')
-        path, _, query = path.partition('?')
-        environ = {
-            'REQUEST_METHOD': 'POST',
-            'wsgi.url_scheme': 'http',
-            'HTTP_HOST': host,
-            'SCRIPT_NAME': '',
-            'PATH_INFO': f'/{path}',
-            'QUERY_STRING': query,
-            'CONTENT_TYPE': request.content_type,
-            'CONTENT_LENGTH': str(len(request.body)),
-            'wsgi.input': io.BytesIO(request.body),
-        }
-        told: list[Any] = []
-        body = b''.join(self.application(environ, lambda *values: told.extend(values)))
-        headers = {name.lower(): value for name, value in told[1]}
-        status = int(told[0].split()[0])
-        if status != 200:
-            raise HTTPStatus(body.decode('utf-8', 'replace').strip(), status)
-        return Response(body, headers['content-type'], status, headers)
+        response = ask(self.application, request)
+        if response.status != 200:
+            raise HTTPStatus(response.body.decode('utf-8', 'replace').strip(), response.status)
+        return response
 
     def close(self) -> None:
         """Let go of nothing."""

@@ -31,6 +31,7 @@ from pysyncml.errors import ConnectFailed, HTTPStatus
 from pysyncml.state.database import _begin_sqlite
 from pysyncml.transport import Request, Response
 from tests.e2e.harness import COUNTS
+from tests.e2e.in_process import ask
 from tests.properties.processes import Killed, Process, acting, step
 
 CLIENTS = ('a', 'b', 'c')
@@ -266,7 +267,7 @@ class Server(Place):
         assert self.engine is not None
         with self.mortal(), acting(self.running):
             step('a request has come')
-            response = _ask(self.app, request)
+            response = ask(self.app, request)
             step('an answer is to go')
         if response.status != 200:
             raise HTTPStatus(f'HTTP {response.status}: {response.body!r}', response.status)
@@ -287,26 +288,6 @@ class _Mortal:
             self.server.world.diary.append(f's: KILLED {error}')
             self.server.stop()
             raise ConnectFailed('the connection was reset')
-
-
-def _ask(app: Any, request: Request) -> Response:
-    scheme, _, rest = request.url.partition('://')
-    host, _, path = rest.partition('/')
-    path, _, query = path.partition('?')
-    environ = {
-        'REQUEST_METHOD': 'POST',
-        'wsgi.url_scheme': scheme,
-        'HTTP_HOST': host,
-        'PATH_INFO': f'/{path}',
-        'QUERY_STRING': query,
-        'CONTENT_TYPE': request.content_type,
-        'CONTENT_LENGTH': str(len(request.body)),
-        'wsgi.input': io.BytesIO(request.body),
-    }
-    told: list[Any] = []
-    body = b''.join(app(environ, lambda status, headers: told.append((status, headers))))
-    [(status, headers)] = told
-    return Response(body, dict(headers)['Content-Type'], int(status.split()[0]), {})
 
 
 class World:

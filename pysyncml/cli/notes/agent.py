@@ -298,10 +298,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def _read(self, row: NoteRow) -> bytes:
         """Return the content of a note as the index knows it; anything else is left for later."""
-        staged = self.desk.bodies.get(row.id)
+        desk = self.desk
+        staged = desk.bodies.get(row.id)
         if staged is not None:
             return staged if isinstance(staged, bytes) else staged.read_at(0, staged.size)
-        desk = self.desk
         body, _ = self.storage.read(desk.places.origin(row), desk.files)
         if hashlib.sha256(body).hexdigest() != row.sha256:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
