@@ -18,7 +18,7 @@ from pysyncml.stats import Stats
 from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import clean_uri
 from pysyncml.sync.parties import type_values
-from pysyncml.util import adict, newID
+from pysyncml.util import adict, new_device_id
 
 if TYPE_CHECKING:
     from pysyncml.context import Context
@@ -292,7 +292,7 @@ class Adapter(Device):
             if record is None:
                 record = DeviceRecord(owner=context.owner, created=work.now)
             said = devID or (devinfo.devID if devinfo else None)
-            record.dev_id = said or record.dev_id or newID()
+            record.dev_id = said or record.dev_id or new_device_id()
             record.name = name or record.name
             record.policy = conflictPolicy or record.policy
             record.max_guid_size = maxGuidSize or record.max_guid_size

@@ -38,6 +38,11 @@ def newID() -> str:  # noqa: N802 - the documented name
 _counting, _last = threading.Lock(), [0]
 
 
+def new_device_id() -> str:
+    """Return a new id of a device, random from its beginning: by that people tell devices apart."""
+    return os.urandom(16).hex()
+
+
 def num2str(number: int) -> str:
     """Return *number* with commas between the thousands."""
     return f'{number:,}'

@@ -18,7 +18,7 @@ from pysyncml.cli.report import (
     write_trouble,
 )
 from pysyncml.constants import SyncType
-from pysyncml.util import newID, plural
+from pysyncml.util import new_device_id, plural
 
 if TYPE_CHECKING:
     from pysyncml.cli.engine import CommandLineSyncEngine
@@ -257,7 +257,7 @@ def _logged_in(
 
 def _new_id(engine: CommandLineSyncEngine) -> str:
     """Give this directory another id, as it is a copy; return the id."""
-    engine.options.devid = f'{engine.appLabel}:{newID()}'
+    engine.options.devid = f'{engine.appLabel}:{new_device_id()}'
     engine.save()
     return str(engine.options.devid)
 

@@ -23,7 +23,7 @@ from pysyncml.cli.progress import Progress, progress_for
 from pysyncml.cli.report import describe_pending, forgiving, printable, write_json
 from pysyncml.constants import ExitCode
 from pysyncml.errors import InvalidAgent, LogicalError, UsageError
-from pysyncml.util import adict, newID
+from pysyncml.util import adict, new_device_id
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -220,7 +220,7 @@ class CommandLineSyncEngine(HookHost):
         known = self._saved.get('devid')
         if 'devid' in self.said and known and known != chosen.devid:
             log.warning('the id of this device changes: for all others it is a new device now')
-        chosen.devid = chosen.devid or self.defaultDevID or f'{self.appLabel}:{newID()}'
+        chosen.devid = chosen.devid or self.defaultDevID or f'{self.appLabel}:{new_device_id()}'
         for name in {'policy', 'auth'} & self.said if not chosen.server else ():
             log.warning('--%s is for the server to decide; it is remembered for --server', name)
         if chosen.server:

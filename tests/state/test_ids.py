@@ -30,3 +30,11 @@ def test_new_ids_rise_though_the_clock_stands_still(monkeypatch):
     monkeypatch.setattr('time.time_ns', lambda: 0)
     ids = [pysyncml.newID() for _ in range(100)]
     assert ids == sorted(ids) and len(set(ids)) == 100
+
+
+def test_devices_are_told_apart_by_the_beginnings_of_their_ids():
+    contexts = [pysyncml.Context(storage='sqlite://') for _ in range(20)]
+    ids = [context.Adapter().devID for context in contexts]
+    for context in contexts:
+        context.close()
+    assert len({one[:8] for one in ids}) == 20
