@@ -16,6 +16,7 @@ import secrets
 import stat as kinds
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.errors import InvalidItem, StorageError, StoreFull
@@ -103,7 +104,7 @@ class Batch:
         self._storage = storage
         self._label = label
         self._id = secrets.token_hex(8)
-        self._number = 0
+        self._number = self._staged = 0
         self._operations: dict[str, Operation] = {}
         self._tokens: list[str] = []
         self._looks: dict[str, os.stat_result] = {}  # of bodies that were staged here
@@ -121,7 +122,7 @@ class Batch:
         Raises:
             StoreFull: there is no room for it.
         """
-        token = secrets.token_hex(16)
+        token = self._new_token()
         path = self._storage.staged_path(token)
         # the state folder is closed to others; as a note the file has the mode notes have here
         try:
@@ -130,9 +131,11 @@ class Batch:
             self._storage.make_state()
             fd = os.open(path, _NEW, 0o666)
         try:
-            with os.fdopen(fd, 'wb', buffering=0) as file:
-                files.write_all(file, data)
+            try:
+                files.write_all(partial(os.write, fd), data)
                 self._looks[token] = os.fstat(fd)
+            finally:
+                os.close(fd)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -142,13 +145,17 @@ class Batch:
         self._tokens.append(token)
         return token
 
+    def _new_token(self) -> str:
+        self._staged += 1
+        return f'{self._id}{self._staged:016x}'
+
     def adopt(self, place: Callable[[str], object]) -> str:
         """Take a file as a body that is there already; return the token that stands for it.
 
         *place* is told the path it is to be moved to.
         """
         self._storage.make_state()
-        token = secrets.token_hex(16)
+        token = self._new_token()
         self._tokens.append(token)
         place(self._storage.staged_path(token))
         return token

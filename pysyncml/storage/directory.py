@@ -33,6 +33,7 @@ from pysyncml.storage.files import (
     open_file,
     remove,
     stamp,
+    unchanged,
 )
 from pysyncml.storage.identity import make_identity, read_identity
 from pysyncml.storage.names import local_name
@@ -244,6 +245,24 @@ class DirectoryStorage(Storage[os.stat_result]):
         """Return the SHA-256 of a file in hexadecimal digits, and its stat; see :meth:`read`."""
         return self.hash_at(tree or self.files, key)
 
+    def look(
+        self, key: str, longest: int, tree: Tree | None = None
+    ) -> tuple[str, os.stat_result, bytes | None]:
+        """Return the SHA-256 of a file, its stat, and its bytes if these are few; see :meth:`read`.
+
+        Those of a file of more than *longest* bytes are not kept in memory.
+        """
+        digest, chunks = hashlib.sha256(), []
+
+        def take(chunk: bytes) -> None:
+            digest.update(chunk)
+            if len(chunk) <= longest:
+                chunks.append(chunk)
+
+        stat = self._consume(tree or self.files, key, take)
+        few = stat.st_size <= longest
+        return digest.hexdigest(), stat, b''.join(chunks) if few else None
+
     def hash_at(self, tree: Tree, key: str) -> tuple[str, os.stat_result]:
         """Do the same for a file in *tree*."""
         digest = hashlib.sha256()
@@ -275,7 +294,7 @@ class DirectoryStorage(Storage[os.stat_result]):
             after = os.fstat(fd)
         finally:
             os.close(fd)
-        if stamp(before) != stamp(after) or size != after.st_size:
+        if size != after.st_size or not unchanged(before, after):
             raise ItemBusy(f'"{key}" is being changed at this moment')
         return after
 

@@ -87,6 +87,16 @@ def stamp(stat: os.stat_result) -> bytes:
         return _STAMP.pack(*(part & _MASK for part in parts))
 
 
+def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Return whether the stamps of a file are the same."""
+    return (
+        before.st_mtime_ns == after.st_mtime_ns
+        and before.st_ctime_ns == after.st_ctime_ns
+        and before.st_size == after.st_size
+        and before.st_ino == after.st_ino
+    )
+
+
 def looks(stat: os.stat_result) -> tuple[int, int, int]:
     """Return (size, mtime in ns, inode): what stays when a file is only renamed."""
     return stat.st_size & _MASK, stat.st_mtime_ns & _MASK, stat.st_ino & _MASK
@@ -510,11 +520,11 @@ def open_file(spot: Spot) -> int:
     return os.open(spot.name, os.O_RDONLY | _FLAGS | getattr(os, 'O_NONBLOCK', 0), dir_fd=spot.fd)
 
 
-def write_all(file: Any, data: bytes) -> None:
-    """Write all of *data* to an unbuffered *file*, which may take less at a time."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+def write_all(write: Callable[[Any], int | None], data: bytes) -> None:
+    """Give all of *data* to *write*, that of an unbuffered file, which may take less at a time."""
+    written = write(data) or 0
+    while written < len(data):
+        written += write(memoryview(data)[written:]) or 0
 
 
 # --- making it last -----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Plan:
 
     def in_the_way(self, operation: Operation) -> list[Operation]:
         """Return those whose files lie where *operation* puts one, or its folders, or in it."""
-        if operation.key is None:
+        if operation.key is None or not self._at:
             return []
         place = fold(operation.key)
         found = [*self._below.get(place, ())]

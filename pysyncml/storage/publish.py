@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pysyncml.errors import InvalidItem, ItemBusy, StorageError, SyncmlError
 from pysyncml.storage.batch import Batch, Operation
 from pysyncml.storage.files import (
+    Spot,
     looks,
     looks_of,
     lstat_at,
@@ -93,7 +94,7 @@ def publish(
             batches.setdefault(operation.batch, []).append((index, operation))
     operations = [one for batch in batches.values() for _, one in batch]
     with storage.files.held() as tree, storage.state.held() as state:
-        run = _Run(storage, tree, state, operations)
+        run = _Run(storage, tree, state, operations, fresh=(known or {}).values())
         for batch in batches.values():
             found = run.batch([operation for _, operation in batch])
             for index, operation in batch:
@@ -194,6 +195,8 @@ class _Run(Steps):
 
     def _write(self, operation: Operation, key: str, token: str) -> Outcome:
         body = self._state.own(f'staged/{token}')
+        if operation.source is None and operation.id in self._fresh and self._put(body, key):
+            return self._outcome(operation, key, operation.body)
         staged = lstat_at(body)
         where = self._where(operation)
         target = key if where is None else where.key
@@ -211,6 +214,15 @@ class _Run(Steps):
         final = self._place(operation, f'staged/{token}', target)
         self._discard(operation)
         return self._outcome(operation, final, operation.body)
+
+    def _put(self, body: Spot, key: str) -> bool:
+        """Put a body that was just staged where nothing is; return whether that could be done."""
+        try:
+            with self._files.at(key, create=True) as spot:
+                place_new(body, spot)
+        except OSError:
+            return False  # there is more to it
+        return True
 
     def _written(self, operation: Operation, key: str, where: Where | None) -> Outcome:
         """Tell what became of a body that was placed by an earlier go."""

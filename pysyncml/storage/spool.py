@@ -96,7 +96,7 @@ class Spool:
         token, fd = self._new()
         try:
             with os.fdopen(fd, 'wb', buffering=0) as file:
-                files.write_all(file, data)
+                files.write_all(file.write, data)
         except OSError as error:
             self.remove(token)
             if error.errno in _NO_ROOM:
@@ -170,7 +170,7 @@ class Spool:
                 os.ftruncate(fd, position)
             with os.fdopen(fd, 'wb', buffering=0, closefd=False) as file:
                 file.seek(position)
-                files.write_all(file, data)
+                files.write_all(file.write, data)
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat as kinds
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pysyncml.errors import ItemBusy, SyncmlError
@@ -46,6 +47,7 @@ class Steps:
         tree: Held,
         state: Held,
         operations: list[Operation],
+        fresh: Iterable[Operation] = (),
     ) -> None:
         self._storage = storage
         self._files = tree
@@ -54,6 +56,8 @@ class Steps:
         # Nobody else puts anything there: what is not named here does not lie aside.
         self._seen_aside = set(os.listdir(state.path('aside')))
         self._bodies: dict[str, set[tuple[int, int, int]]] = {}
+        # Nobody has tried these before, nor written anything down of them.
+        self._fresh = {operation.id for operation in fresh}
         self._touched: set[str] = set()
         self._left: dict[str, None] = {}
         self._by_key: dict[str, list[Operation]] = {}

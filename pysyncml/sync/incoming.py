@@ -55,8 +55,7 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
     ahead = binding.read_ahead
     ahead.clear()
     overridden = type(binding.agent).prefetch_matches is not Agent.prefetch_matches
-    if not overridden or not (binding.progress.slow or binding.mode.slow):
-        return
+    slow = overridden and (binding.progress.slow or binding.mode.slow)
     for command in commands:
         if not isinstance(command, Add | Replace):
             continue
@@ -66,7 +65,7 @@ def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
             if new and not item.more_data and isinstance(item.data, bytes):
                 with contextlib.suppress(Exception):
                     ahead[id(item)] = _load(binding, command, item)
-    if ahead:
+    if ahead and slow:
         alike = binding.agent.prefetch_matches(list(ahead.values()))
         binding.known.prefetch(item_ids=[*map(str, alike)])
 

@@ -36,9 +36,11 @@ from typing import Any
 from tests.crash import vfs
 
 _real: Any = type('Real', (), {})
-for (
-    _name
-) in 'open fdopen fsync ftruncate rename replace link unlink remove mkdir rmdir chmod kill'.split():
+_NAMES = (
+    *('open', 'write', 'fdopen', 'fsync', 'ftruncate', 'rename', 'replace', 'link', 'unlink'),
+    *('remove', 'mkdir', 'rmdir', 'chmod', 'kill'),
+)
+for _name in _NAMES:
     setattr(_real, _name, staticmethod(getattr(os, _name)))
 _real.builtin_open = staticmethod(builtins.open)
 
@@ -177,8 +179,8 @@ class Injector:
             self._wrap_pair(name)
         for name in ('unlink', 'remove', 'rmdir', 'mkdir'):
             self._wrap_one(name)
-        os.open, os.fdopen, os.fsync, os.link = self.open, self.fdopen, self.fsync, self.link
-        os.ftruncate = self.ftruncate
+        os.open, os.write, os.fdopen = self.open, self.write, self.fdopen
+        os.fsync, os.link, os.ftruncate = self.fsync, self.link, self.ftruncate
         builtins.open = self.builtin_open
         for known in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd):
             for name in ('open', 'rename', 'link', 'unlink', 'mkdir', 'rmdir'):
@@ -252,6 +254,26 @@ class Injector:
             return result
 
         return self.step(f'open:{what(key)}', done, room=new)
+
+    def write(self, fd: int, data: Any) -> int:
+        """Stand for :func:`os.write`."""
+        key = self.key(fd)
+        if key is None:
+            return int(_real.write(fd, data))
+        return int(self.written(key, data, lambda data: _real.write(fd, data)))
+
+    def written(self, key: str, data: Any, write: Any, flush: Any = lambda: None) -> Any:
+        """Let *write* take the *data* of a file; half of them, if this is where a fault happens."""
+        fault = self.due(f'write:{what(key)}', True)
+        with self._lock:
+            self.events.append(('dirty', key))
+        if fault:
+            write(data[: len(data) // 2])
+            flush()
+            if fault == 'full':
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.die()
+        return write(data)
 
     def fdopen(self, fd: int, mode: str = 'r', *args: Any, **more: Any) -> Any:
         """Stand for :func:`os.fdopen`."""
@@ -367,18 +389,8 @@ class Watched:
         return iter(self._file)
 
     def write(self, data: Any) -> Any:
-        """Write; half of it, if this is where a fault happens."""
-        injector, key = self._injector, self._key
-        fault = injector.due(f'write:{what(key)}', True)
-        with injector._lock:
-            injector.events.append(('dirty', key))
-        if fault:
-            self._file.write(data[: len(data) // 2])
-            self._file.flush()
-            if fault == 'full':
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            injector.die()
-        return self._file.write(data)
+        """Write; see :meth:`Injector.written`."""
+        return self._injector.written(self._key, data, self._file.write, self._file.flush)
 
 
 class Databases:

@@ -123,6 +123,18 @@ class _Taps:
 
         return wrapped
 
+    def write(self, function: Any) -> Any:
+        """Return ``os.write`` with a tap on it."""
+
+        def wrapped(fd: int, data: Any) -> int:
+            path = self.folders.get(fd, '')
+            self.tell('write', path, False)
+            count: int = function(fd, data)
+            self.tell('write', path, True)
+            return count
+
+        return wrapped
+
     def opens(self, function: Any) -> Any:
         """Return Python's ``open`` with a tap on it."""
 
@@ -209,7 +221,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
     """
     taps = _Taps(listener)
     before = {name: getattr(os, name) for name in NAMES}
-    others = (os.fdopen, os.read, os.scandir, builtins.open, files._exclusive_rename)
+    others = (os.fdopen, os.read, os.write, os.scandir, builtins.open, files._exclusive_rename)
     whole = files._sync_file_system
     rename = files._exclusive_rename()
     follow = os.supports_follow_symlinks
@@ -219,7 +231,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
                 function = _no_sync
             setattr(os, name, taps.wrap(name, function))
         os.fdopen, os.scandir = taps.fdopen(os.fdopen), taps.scandir(os.scandir)
-        os.read = taps.read(os.read)
+        os.read, os.write = taps.read(os.read), taps.write(os.write)
         builtins.open = taps.opens(io.open)
         if rename is not None:
             wrapped = taps.exclusive(rename)
@@ -231,7 +243,7 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
     finally:
         for name, function in before.items():
             setattr(os, name, function)
-        os.fdopen, os.read, os.scandir, builtins.open, files._exclusive_rename = others
+        (os.fdopen, os.read, os.write, os.scandir, builtins.open, files._exclusive_rename) = others
         files._sync_file_system = whole
         os.supports_follow_symlinks = follow
 

@@ -573,22 +573,10 @@ def test_no_room_for_staging(tmp_path, monkeypatch):
     batch = storage.batch()
     batch.stage(b'x')
 
-    class Full:
-        def __enter__(self):
-            return self
+    def write(fd, data):
+        raise OSError(errno.ENOSPC, 'full')
 
-        def __exit__(self, *args):
-            os.close(self.fd)
-
-        def write(self, data):
-            raise OSError(errno.ENOSPC, 'full')
-
-    def fdopen(fd, mode, buffering):
-        file = Full()
-        file.fd = fd
-        return file
-
-    monkeypatch.setattr(os, 'fdopen', fdopen)
+    monkeypatch.setattr(os, 'write', write)
     with pytest.raises(StoreFull, match='no room'):
         batch.stage(b'y')
     assert len(os.listdir(storage.state.path('staged'))) == 1

@@ -17,6 +17,7 @@ import pysyncml
 from pysyncml.cli.notes.index import NoteIndex, NoteRow
 from pysyncml.cli.notes.places import Places
 from pysyncml.cli.notes.plain import adapted, variants
+from pysyncml.cli.notes.recent import RecentTexts
 from pysyncml.cli.notes.scan import Scan
 from pysyncml.storage import (
     DirectoryStorage,
@@ -183,6 +184,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             pysyncml.ContentTypeInfo(pysyncml.TYPE_TEXT_PLAIN, ['1.1', '1.0']),
             pysyncml.ContentTypeInfo(pysyncml.TYPE_BARE_NOTE, '1.0'),
         ]
+        self.recent = RecentTexts()  # what a scan has read
         self.unfinished: set[str] = set()  # notes whose files could not be put in place
         self.left: dict[str, None] = {}  # lines about notes that are left for the next time
         self._storage: DirectoryStorage | None = None
@@ -302,6 +304,9 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         staged = desk.bodies.get(row.id)
         if staged is not None:
             return staged if isinstance(staged, bytes) else staged.read_at(0, staged.size)
+        recent = self.recent.take(row.sha256)
+        if recent is not None:
+            return recent
         body, _ = self.storage.read(desk.places.origin(row), desk.files)
         if hashlib.sha256(body).hexdigest() != row.sha256:
             raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pysyncml
 from pysyncml.cli.notes.index import NoteRow, decode
+from pysyncml.cli.notes.recent import LONGEST
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
 from pysyncml.storage.files import looks_of
 
@@ -86,6 +87,8 @@ class Scan:
             self._compare(rows)
         suspects.clear()
         self.looks.clear()
+        if self.engine.isServer:
+            self.agent.recent.clear()  # it sends nothing of its own accord
         self._give_in()
         self._register()
 
@@ -218,7 +221,9 @@ class Scan:
                 )
                 continue
             try:
-                digest, stat = self.storage.hash(path, self.desk.files)
+                digest, stat, text = self.storage.look(path, LONGEST, self.desk.files)
+                if text is not None:
+                    self.agent.recent.keep(digest, text)
                 racy = is_racy(stat, now)
                 self.looks[path] = Look(
                     digest, stat.st_size, stat.st_ino, stat.st_mtime, stamp(stat), racy
@@ -382,13 +387,18 @@ class Scan:
         """Return the text at *path* if it is what was just looked at, and fit for merging."""
         from pysyncml.cli.notes.agent import TEXT_LIMIT, is_text
 
-        if self.looks[path].size > TEXT_LIMIT:
+        look = self.looks[path]
+        if look.size > TEXT_LIMIT:
             return None
-        try:
-            body, stat = self.storage.read(path, self.desk.files)
-        except (pysyncml.SyncmlError, OSError):
-            return None
-        return body if is_text(body) and stamp(stat) == self.looks[path].stamp else None
+        body = self.agent.recent.take(look.sha256)
+        if body is None:
+            try:
+                body, stat = self.storage.read(path, self.desk.files)
+            except (pysyncml.SyncmlError, OSError):
+                return None
+            if stamp(stat) != look.stamp:
+                return None
+        return body if is_text(body) else None
 
     def _register(self) -> None:
         self.store.registerChanges(self.changes)
