@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
 
 Row = Mapping[str, Any]
 
@@ -93,8 +93,15 @@ def _compiled(
             (
                 compiled.escaped_bind_names.get(name, name),
                 name.removeprefix(_KEY),
-                compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect),
+                _processor(compiled.binds[name].type, dialect),
             )
             for name in names
         ),
     )
+
+
+def _processor(kind: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    if isinstance(kind, LargeBinary):
+        return None  # drivers take bytes; SQLAlchemy would put each into an object of its own
+    processor: Callable[[Any], Any] | None = kind.dialect_impl(dialect).bind_processor(dialect)
+    return processor

@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    select,
+)
 
 from pysyncml.constants import ItemState
 from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
@@ -69,14 +80,12 @@ class ChangeLog:
     def prefetch(self, item_ids: Iterable[str]) -> None:
         """Load the rows of *item_ids* at once."""
         wanted = [item for item in item_ids if item not in self._rows]
-        change = self._t.change
+        query = _among(self._t.change)
         for start in range(0, len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
             self._rows.update(dict.fromkeys(chunk))
-            query = select(
-                change.c.item_id, change.c.seq, change.c.state, change.c.registered
-            ).where(change.c.store_id == self.store_id, change.c.item_id.in_(chunk))
-            for row in self._connection.execute(query).all():
+            values = {'b_store': self.store_id, 'b_items': chunk}
+            for row in self._connection.execute(query, values).all():
                 self._rows[row.item_id] = Change(*row)
 
     def get(self, item_id: str) -> Change | None:
@@ -241,3 +250,11 @@ class ChangeLog:
             old = and_(table.c.store_id == self.store_id, table.c.seq <= seq)
             self._connection.execute(table.delete().where(old, extra))
         self._rows.clear()
+
+
+@lru_cache(maxsize=16)  # a statement that is made once costs less each time it is used
+def _among(change: Table) -> Select[Any]:
+    """Return what finds the rows of some items."""
+    columns = change.c.item_id, change.c.seq, change.c.state, change.c.registered
+    items = change.c.item_id.in_(bindparam('b_items', expanding=True))
+    return select(*columns).where(change.c.store_id == bindparam('b_store'), items)

@@ -9,9 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, false, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
 from pysyncml.state.changes import CHUNK, GONE, ChangeLog
@@ -154,12 +167,13 @@ class Knowledge:
             return
         mapping = self._t.mapping
         index = self._by_item if column is mapping.c.item_id else self._by_remote
-        mine = select(*_columns(mapping)).where(mapping.c.binding_id == self.binding_id)
+        mine = {'b_binding': self.binding_id}
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             for key in chunk:
                 index.setdefault(key, None)
-            for row in self._connection.execute(mine.where(column.in_(chunk))).all():
+            query = _among(mapping, column)
+            for row in self._connection.execute(query, {**mine, 'b_keys': chunk}).all():
                 if row.item_id in self._deleted or row.item_id in self._dirty:
                     continue
                 known = self._by_item.get(row.item_id) or _known(row)
@@ -462,6 +476,14 @@ class Knowledge:
         unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
         shown = or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
         return and_(self._in_set(), shown)
+
+
+@lru_cache(maxsize=64)  # a statement that is made once costs less each time it is used
+def _among(mapping: Table, column: ColumnElement[Any]) -> Select[Any]:
+    """Return what finds the rows of a binding of which *column* is one of some keys."""
+    keys: BindParameter[Any] = bindparam('b_keys', expanding=True)
+    mine = mapping.c.binding_id == bindparam('b_binding')
+    return select(*_columns(mapping)).where(mine, column.in_(keys))
 
 
 def _known(row: Any) -> Known:

@@ -199,10 +199,9 @@ def test_a_database_of_an_earlier_version_gets_the_index_of_misplaced_notes(mode
     def plan() -> str:
         index = NoteIndex(model, connection)
         asked: list[str] = []
-        index._select = lambda where: asked.append(str(where.compile(connection)))
+        index._select = lambda query, values: asked.append(str(query.compile(connection)))
         index.misplaced()
-        query = f'EXPLAIN QUERY PLAN SELECT id FROM noteitem WHERE {asked[0]}'
-        return str(connection.exec_driver_sql(query).all())
+        return str(connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {asked[0]}').all())
 
     connection.exec_driver_sql('DROP INDEX noteitem_misplaced')
     model.create_tables(connection)

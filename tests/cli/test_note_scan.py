@@ -115,19 +115,19 @@ def test_deletions_come_first_and_renames_are_told_among_many_new_files(served, 
 def test_a_change_in_the_tick_of_a_look_is_seen_the_next_time(served, monkeypatch):
     """The clock is read before the files are: what changes while they are read is doubted."""
     write(served, 'n', body='one')
-    usual, clock = DirectoryStorage.hash, DirectoryStorage.fs_now
+    usual, clock = DirectoryStorage.look, DirectoryStorage.fs_now
     looked = False
 
-    def look(storage, key, tree=None):
+    def look(storage, key, longest, tree=None):
         nonlocal looked
-        digest, stat = usual(storage, key, tree)
+        digest, stat, text = usual(storage, key, longest, tree)
         if not looked:
             # in the same tick of the clock, so that the stamp is that of the second text
             write(served, 'n', body='two')
             stat, looked = os.stat(served.path / 'n'), True
-        return digest, stat
+        return digest, stat, text
 
-    monkeypatch.setattr(DirectoryStorage, 'hash', look)
+    monkeypatch.setattr(DirectoryStorage, 'look', look)
     monkeypatch.setattr(DirectoryStorage, 'fs_now', lambda storage: clock(storage) + looked * 10**9)
     assert served.look() == [(ItemState.ADDED, 'n')]
     monkeypatch.undo()

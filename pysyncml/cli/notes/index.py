@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    bindparam,
     func,
     select,
 )
@@ -148,8 +150,7 @@ class NoteIndex:
     def get(self, item_id: str) -> NoteRow | None:
         """Return the note with this id."""
         if item_id not in self._rows:
-            found = {row.id: row for row in self._select(self._table.c.id == item_id)}
-            self._rows.setdefault(item_id, found.get(item_id))
+            self.prefetch([item_id])
         return self._rows[item_id]
 
     def prefetch(self, item_ids: Iterable[str]) -> None:
@@ -157,7 +158,7 @@ class NoteIndex:
         wanted = [item_id for item_id in item_ids if item_id not in self._rows]
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
-            found = {row.id: row for row in self._select(self._table.c.id.in_(chunk))}
+            found = {row.id: row for row in self._among(self._table.c.id, chunk)}
             for item_id in chunk:
                 self._rows.setdefault(item_id, found.get(item_id))
 
@@ -167,7 +168,7 @@ class NoteIndex:
         paths = [_encode(path) for path in paths]
         rows: list[NoteRow] = []
         for start in range(0, len(paths), _CHUNK):
-            rows += self._select(self._table.c.path.in_(paths[start : start + _CHUNK]))
+            rows += self._among(self._table.c.path, paths[start : start + _CHUNK])
         return rows
 
     def named(self, name: str) -> list[NoteRow]:
@@ -183,7 +184,7 @@ class NoteIndex:
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             self._by_name.update((name, {}) for name in chunk)
-            for row in self._select(self._table.c.name.in_([_encode(name) for name in chunk])):
+            for row in self._among(self._table.c.name, [_encode(name) for name in chunk]):
                 if row.name in self._by_name:  # it may go by another name since
                     self._by_name[row.name][row.id] = None
             for name in chunk:
@@ -192,20 +193,20 @@ class NoteIndex:
     def with_content(self, sha256: str) -> list[NoteRow]:
         """Return the notes whose content has this digest."""
         self.flush()
-        return self._select(self._table.c.sha256 == sha256)
+        return self._among(self._table.c.sha256, [sha256])
 
     def misplaced(self) -> list[NoteRow]:
         """Return the notes that do not lie where their names say."""
         self.flush()
-        return self._select(self._table.c.path != self._table.c.name)
+        return self._select(_misplaced(self._table), {})
 
-    def _select(self, where: Any) -> list[NoteRow]:
-        table = self._table
-        columns = [table.c[name] for name in ('id', 'name', 'path', 'sha256', 'inode', 'stamp')]
-        query = select(*columns, table.c.lastmod, table.c.extensions).where(where)
+    def _among(self, column: Any, keys: list[str]) -> list[NoteRow]:
+        return self._select(_among(column), {'keys': keys})
+
+    def _select(self, query: Any, values: dict[str, Any]) -> list[NoteRow]:
         rows = []
-        for values in self._connection.execute(query).all():
-            item_id, name, path, sha256, inode, stamp, lastmod, ext = values
+        for found in self._connection.execute(query, values).all():
+            item_id, name, path, sha256, inode, stamp, lastmod, ext = found
             row = self._rows.get(item_id)
             if row is None and item_id not in self._removed:
                 looks = sha256, inode, stamp or b''
@@ -336,6 +337,24 @@ class NoteIndex:
             row = self.get(item_id)
             if row is not None:
                 yield row
+
+
+# Statements that are made once cost less each time they are used.
+
+
+def _columns(table: Any) -> Any:
+    names = ('id', 'name', 'path', 'sha256', 'inode', 'stamp', 'lastmod', 'extensions')
+    return select(*(table.c[name] for name in names))
+
+
+@lru_cache(maxsize=16)
+def _among(column: Any) -> Any:
+    return _columns(column.table).where(column.in_(bindparam('keys', expanding=True)))
+
+
+@lru_cache(maxsize=16)
+def _misplaced(table: Any) -> Any:
+    return _columns(table).where(table.c.path != table.c.name)
 
 
 def _packed(text: bytes) -> bytes:
