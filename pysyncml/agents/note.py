@@ -66,10 +66,9 @@ class NoteItem(Item, Ext):
         **ext: str,
     ) -> None:
         """Make a note; other keywords are extensions, e.g. ``Categories='work, urgent'``."""
-        Item.__init__(
-            self, id, name=name, body=markup.to_bytes(body) if isinstance(body, str) else body
-        )
         Ext.__init__(self)
+        self.id, self.name = id, name
+        self.body = markup.to_bytes(body) if isinstance(body, str) else body
         if extensions is not None:
             self.extensions = extensions
         for key, value in ext.items():
@@ -217,9 +216,9 @@ def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dic
     if length >= _MOST_SAID or end < 0:
         raise InvalidContent('not a bare note: its end is missing')
     try:
-        said = json.loads(read_at(end, length))
+        said = json.loads(str(read_at(end, length), 'ascii'))
         name, found = said['name'], said['extensions']
-        if not isinstance(name, str | None):
+        if name is not None and not isinstance(name, str):
             raise TypeError
         extensions = {str(key): [str(value) for value in found[key]] for key in found}
         left_out = said.get('sha256')

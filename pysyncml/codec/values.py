@@ -87,10 +87,16 @@ def base64_text(content: bytes) -> str:
     return b64encode(content).decode('ascii')
 
 
-def safe_text(content: bytes) -> str | None:
+class SafeText(str):
+    """Text of which XML gives back exactly the same: that need not be looked at again."""
+
+    __slots__ = ()
+
+
+def safe_text(content: bytes) -> SafeText | None:
     """Return *content* as text if XML gives back exactly the same bytes, else ``None``."""
     try:
-        decoded = content.decode('utf-8')
+        decoded = SafeText(content, 'utf-8')
     except UnicodeDecodeError:
         return None
     return None if UNSAFE.search(decoded) else decoded

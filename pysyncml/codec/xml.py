@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from pysyncml.codec.grammar import DATA_PARTS, INSIDE, Page
 from pysyncml.codec.node import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Node
-from pysyncml.codec.values import UNSAFE
+from pysyncml.codec.values import UNSAFE, SafeText
 from pysyncml.codec.vocabulary import NAMESPACES, canonical, namespace
 from pysyncml.errors import CodecError, LocalProtocolError
 
@@ -369,13 +369,14 @@ def _escaped(node: Node) -> str:
     text = node.text
     if not isinstance(text, str):
         raise LocalProtocolError(f'{node.name} holds {type(text).__name__}, XML carries text only')
+    safe = isinstance(text, SafeText)
     if '&' in text:
         text = text.replace('&', '&amp;')
     if '<' in text:
         text = text.replace('<', '&lt;')
     if '>' in text:
         text = text.replace('>', '&gt;')
-    if text.isprintable() or not UNSAFE.search(text):
+    if safe or text.isprintable() or not UNSAFE.search(text):
         return text
     text = text.replace('\r', '&#13;')
     if UNSAFE.search(text):

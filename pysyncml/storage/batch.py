@@ -290,6 +290,8 @@ class Batch:
         """Give the staged body of *operation* the mode it is to have; return what it looks like."""
         if operation.token is None:
             return None
+        if operation.body is not None and operation.source is None:
+            return operation.body
         path = self._storage.staged_path(operation.token)
         try:
             staged = self._looks.get(operation.token) or os.lstat(path)

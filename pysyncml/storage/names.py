@@ -47,6 +47,7 @@ MAX_DEPTH = 100
 """How many components a name may have."""
 
 _FOLDED = frozenset(folder.casefold() for folder in VCS_FOLDERS - {'CVS'})
+_LONGEST_FOLDER = max(map(len, (*VCS_FOLDERS, STATE_FOLDER)))
 _WINDOWS = os.name == 'nt'
 _MAX_EXTENSION = 32
 _MAX_LABEL = 64
@@ -152,7 +153,8 @@ def _check_component(name: str, component: str, state_dir: str) -> None:
     if _length(component) > MAX_COMPONENT:
         raise _refused(name, f'a part of it is longer than {MAX_COMPONENT} bytes')
     if _PLAIN.fullmatch(component):
-        if _is_folder(component, state_dir):
+        longest = max(_LONGEST_FOLDER, len(_composed(state_dir)))
+        if len(component) <= longest and _is_folder(component, state_dir):
             raise _refused(name, f'{_shown(component)} is a protected folder')
         return  # it has nothing in it that the rest is about
     # A backslash separates nothing here, but it does on the next peer, and on mounted shares.

@@ -98,7 +98,7 @@ def publish(
         for batch in batches.values():
             found = run.batch([operation for _, operation in batch])
             for index, operation in batch:
-                outcomes[index] = found[operation.id]._replace(line=lines[index])
+                outcomes[index] = Outcome(lines[index], *found[operation.id][1:])
         failure = run.finish()
     done = [outcomes[index] for index in range(len(lines))]
     if failure is None:

@@ -39,7 +39,7 @@ from pysyncml.sync.maps import note_pair
 from pysyncml.sync.outgoing import CONSENT
 from pysyncml.sync.pairing import find_uri
 from pysyncml.sync.parties import Binding, Parties
-from pysyncml.sync.replies import Reply, members, put, refuse_all, reply_to, shared
+from pysyncml.sync.replies import Fared, Reply, members, put, refuse_all, replies_to
 from pysyncml.sync.rewound import remember
 from pysyncml.sync.setting_up import devinf_uri
 from pysyncml.sync.settle import settle
@@ -221,14 +221,15 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
     """Do the same with each item; each has a Status of its own, if they have not fared alike."""
     if not command.items:
         return [Reply(command, StatusCode.INCOMPLETE_COMMAND)]
-    replies = []
+    fared: list[Fared] = []
+    limits = binding.parties.limits
     for item in command.items:
         alerts: tuple[Said, ...] = ()
         try:
-            binding.parties.limits.check_item(item)
+            limits.check_item(item)
         except TooLong as error:
             binding.not_taken(item.source_uri or item.target_uri, str(error))
-            replies.append(Reply(command, error.status))  # what is too long is not repeated
+            fared.append((None, error.status, '', ()))  # what is too long is not repeated
             continue
         match command:
             case Copy():
@@ -237,9 +238,8 @@ def _items(binding: Binding, command: ItemsCommand) -> list[Reply]:
                 code, text = move_item(binding, command, item)
             case Add() | Replace() | Delete():
                 code, text, alerts = _receive(binding, command, item)
-        replies.append(reply_to(command, item, code, text, alerts))
-    many = len(replies) > 1 and binding.parties.session.quirks.many_items
-    return shared(replies) if many else replies
+        fared.append((item, code, text, alerts))
+    return replies_to(command, fared, share=binding.parties.session.quirks.many_items)
 
 
 def _receive(

@@ -144,9 +144,11 @@ class Incoming:
         self.item = item
         self.agent = binding.agent
         self.number = binding.number
+        self.role = binding.role
+        self.log, self.knowledge = binding.log, binding.known
         self.known = self._find()
         self.change: Change | None = (
-            binding.log.get(self.known.item_id) if self.known is not None else None
+            self.log.get(self.known.item_id) if self.known is not None else None
         )
         self.match: Any = None
         self.loaded: Any = None
@@ -160,9 +162,9 @@ class Incoming:
         A client's items go by its own ids (LUID), a server's by ours when they have one
         (OMA-DS-Protocol 1.2, §5.3).
         """
-        known = self.binding.known
+        known = self.knowledge
         source, target = self.item.source_uri, self.item.target_uri
-        if self.binding.role is Role.SERVER:
+        if self.role is Role.SERVER:
             remote = source if source is not None else target
             self.remote_id = remote or ''
             if not self.remote_id:
@@ -171,7 +173,7 @@ class Incoming:
         self.remote_id = source or ''
         if target is not None:
             row = known.of_item(target)
-            if row is None and self.binding.log.get(target) is not None:
+            if row is None and self.log.get(target) is not None:
                 row = Known(target)
             return row
         return known.of_remote(self.remote_id) if self.remote_id else None
@@ -188,7 +190,7 @@ class Incoming:
             return Here.UNCHANGED
         # what an agent had to alter is no change that anybody has wished for
         since = known.offered if known.seq is None else known.seq
-        altered = self.binding.log.way_back(known.item_id, since) == ''
+        altered = self.log.way_back(known.item_id, since) == ''
         return Here.UNCHANGED if altered else Here.CHANGED
 
     @staticmethod
@@ -238,17 +240,17 @@ class Incoming:
         Stored as a new item it would have an id that the server cannot learn of: told that it is
         not here, the server sends it again as an Add (OMA-DS-Protocol 1.2, §5.3).
         """
-        ours = self.binding.role is Role.CLIENT and not self.remote_id
+        ours = self.role is Role.CLIENT and not self.remote_id
         return ours and self.here in (Here.UNKNOWN, Here.DELETED)
 
     def _recognise(self) -> None:
         """A server that could not be shown an item sends its version of it as a new one."""
-        if self.known is not None or self.binding.role is Role.SERVER or not self.slow:
+        if self.known is not None or self.role is Role.SERVER or not self.slow:
             return
         for item_id in self.binding.progress.unsent:
-            known = self.binding.known.of_item(item_id)
+            known = self.knowledge.of_item(item_id)
             if known is not None and known.digest == self.digest and known.seen != self.number:
-                self.known, self.change = known, self.binding.log.get(item_id)
+                self.known, self.change = known, self.log.get(item_id)
                 return
 
     def _complete(self) -> bool:
@@ -273,11 +275,11 @@ class Incoming:
         newest = self.change.seq - 1 if self.change is not None else record.cursor
         record.cursor = min(record.cursor, newest)
         self.binding.parties.work.records.save(record)
-        self.binding.known.note(known.item_id, offered=None)
+        self.knowledge.note(known.item_id, offered=None)
 
     def _is_unrelated(self) -> bool:
         """Whether a client says that what comes is no descendant of the version here."""
-        if self.binding.role is Role.CLIENT or self.binding.wipes:
+        if self.role is Role.CLIENT or self.binding.wipes:
             return False
         metas = (self.command.meta, self.item.meta)
         return any(meta is not None and UNRELATED in meta.emi for meta in metas)
@@ -286,7 +288,7 @@ class Incoming:
         """Take both versions for changed since the peer last looked: neither is the older one."""
         if self.here in (Here.UNCHANGED, Here.CHANGED):
             self._recall(known)
-            self.binding.known.lose_ancestor(known.item_id)
+            self.knowledge.lose_ancestor(known.item_id)
 
     def _situation(self, *, merged: bool = False) -> Situation:
         stale = self._is_stale()
@@ -302,7 +304,7 @@ class Incoming:
         return Situation(
             command=self.command.name,
             here=here,
-            role=self.binding.role,
+            role=self.role,
             policy=policy,
             equal=equal,
             stale=stale,
@@ -331,7 +333,7 @@ class Incoming:
         if known is None or self.binding.wipes or known.digest == self.digest:
             return
         if self._is_ahead(known):
-            self.binding.known.note(known.item_id, seq=0)
+            self.knowledge.note(known.item_id, seq=0)
 
     def _look_for_match(self) -> tuple[bool, bool]:
         if self.match is None:
@@ -344,12 +346,12 @@ class Incoming:
 
     def _is_free(self, item_id: str) -> bool:
         """Whether no other item of the peer's goes with ours."""
-        known = self.binding.known.of_item(item_id)
+        known = self.knowledge.of_item(item_id)
         if known is None or known.soft:
             return True
         if self.binding.wipes:
             return known.seen != self.number  # the old pairs do not count any more
-        if self.binding.role is Role.SERVER:
+        if self.role is Role.SERVER:
             # a device whose state is older than it was may know an item by a new id: it will
             # not show the old one, and if it does, that is taken for a new item
             return known.remote_id is None or (
@@ -374,9 +376,9 @@ class Incoming:
         before = _shown(self.loaded)
         added = self.agent.addItem(self.loaded)
         item_id = str(added.id)
-        self.binding.known.expect_new(item_id)
+        self.knowledge.expect_new(item_id)
         history = self.binding.store.keepsHistory
-        seq = self.binding.log.record(item_id, ItemState.ADDED, None, history=history)
+        seq = self.log.record(item_id, ItemState.ADDED, None, history=history)
         self._remember(item_id, seq)
         self._report_alteration(item_id, before, added)
         self.binding.stats.hereAdd += 1
@@ -401,7 +403,7 @@ class Incoming:
         spec = self.agent.replaceItem(self.loaded, history)
         if spec is None and old is not None and new is not None:
             spec = self.agent.newChangeSpec(old, new)
-        return self.binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
+        return self.log.record(item_id, ItemState.MODIFIED, spec, history=history)
 
     def _report_alteration(self, item_id: str, before: dict[str, Any], stored: Any) -> None:
         """If the agent had to change something (a name), the peer is to hear of it.
@@ -412,15 +414,15 @@ class Incoming:
             now = getattr(stored, name, None)
             if now is not None and now != value:
                 history = self.binding.store.keepsHistory
-                self.binding.log.record(item_id, ItemState.MODIFIED, '', history=history)
+                self.log.record(item_id, ItemState.MODIFIED, '', history=history)
                 return
 
     def _link(self, _status: int) -> int | None:
         item_id = str(self.match.id) if self.known is None else self.known.item_id
-        change = self.binding.log.get(item_id)
+        change = self.log.get(item_id)
         if change is None:
             history = self.binding.store.keepsHistory
-            seq = self.binding.log.record(item_id, ItemState.ADDED, None, history=history)
+            seq = self.log.record(item_id, ItemState.ADDED, None, history=history)
         else:
             seq = change.seq
         self._remember(item_id, seq)
@@ -435,19 +437,19 @@ class Incoming:
             'seen': self.number,
             'digest': self.digest,
         }
-        if self.binding.role is Role.SERVER:
+        if self.role is Role.SERVER:
             values['remote_id'] = self.remote_id
         elif self.remote_id and (self.known is None or self.item.target_uri is None):
             # the server gave its own id: it is to be told ours
             values['remote_id'] = self.remote_id
             values['unconfirmed'] = True
-        self.binding.known.note(item_id, **values)
+        self.knowledge.note(item_id, **values)
 
     def _merge(self) -> bool:
         """Try to merge; say whether it went well. The result is sent to everybody, the peer too."""
         known = self.known
         item_id = str(self.match.id) if known is None else known.item_id
-        way_back = self.binding.log.way_back(item_id, known.seq) if known is not None else None
+        way_back = self.log.way_back(item_id, known.seq) if known is not None else None
         local = self.agent.getItem(item_id)
         self.loaded.id = item_id
         try:
@@ -456,10 +458,10 @@ class Incoming:
             self.loaded.id = None
             return False
         history = self.binding.store.keepsHistory
-        before = self.binding.log.get(item_id)
-        self.binding.log.record(item_id, ItemState.MODIFIED, spec, history=history)
+        before = self.log.get(item_id)
+        self.log.record(item_id, ItemState.MODIFIED, spec, history=history)
         base = known.seq if known is not None else before.seq if before else 0
-        self.binding.known.note(
+        self.knowledge.note(
             item_id, remote_id=self.remote_id, seq=base, seen=self.number, digest=self.digest
         )
         self.binding.stats.merged += 1
@@ -472,7 +474,7 @@ class Incoming:
         copy.id = None
         added = self.agent.addItem(copy)
         history = self.binding.store.keepsHistory
-        self.binding.log.record(str(added.id), ItemState.ADDED, None, history=history)
+        self.log.record(str(added.id), ItemState.ADDED, None, history=history)
         self._lost()
         self.binding.stats.hereAdd += 1
         return None
@@ -488,13 +490,13 @@ class Incoming:
             self._lost()
         elif self.known is not None:
             self.agent.discardItem(self.loaded, self._label())
-            self.binding.known.note(self.known.item_id, seen=self.number)
+            self.knowledge.note(self.known.item_id, seen=self.number)
         return None
 
     def _lost(self) -> None:
         """The peer's version lost: ours stays pending for it."""
         assert self.known is not None
-        self.binding.known.note(
+        self.knowledge.note(
             self.known.item_id, seen=self.number, digest=self.digest, remote_id=self.remote_id
         )
 
@@ -503,7 +505,7 @@ class Incoming:
         return f'{self.binding.parties.peer_label} {day}'
 
     def _bring_back(self, status: int) -> int | None:
-        if self.binding.role is Role.CLIENT and not self.remote_id:
+        if self.role is Role.CLIENT and not self.remote_id:
             # back here it would have another id, of which the server could not be told: it is to
             # send it as a new item
             return StatusCode.GONE
@@ -530,7 +532,7 @@ class Incoming:
             self._forget()
             return error.status
         history = self.binding.store.keepsHistory
-        self.binding.log.record(self.known.item_id, ItemState.DELETED, None, history=history)
+        self.log.record(self.known.item_id, ItemState.DELETED, None, history=history)
         self._forget()
         self.binding.stats.hereDel += 1
         return None
@@ -547,14 +549,14 @@ class Incoming:
     def _old_news(self, _status: int) -> int | None:
         assert self.known is not None
         values: dict[str, Any] = {'seen': self.number}
-        if self.binding.role is Role.SERVER:
+        if self.role is Role.SERVER:
             values['remote_id'] = self.remote_id
         elif self.remote_id and self.item.target_uri is None:
             values |= {'remote_id': self.remote_id, 'unconfirmed': True}
         if self.slow and self.here is Here.UNCHANGED and self.known.seq is not None:
             # it shows an earlier version than we believe it has: it is sent ours again
             values['seq'] = self.known.seq - 1
-        self.binding.known.note(self.known.item_id, **values)
+        self.knowledge.note(self.known.item_id, **values)
         return None
 
     def _gone(self, _status: int) -> int | None:
@@ -563,7 +565,7 @@ class Incoming:
 
     def _forget(self) -> None:
         if self.known is not None:
-            self.binding.known.forget(self.known.item_id)
+            self.knowledge.forget(self.known.item_id)
 
     def _refuse(self, _status: int) -> int | None:
         assert self.known is not None
@@ -572,7 +574,7 @@ class Incoming:
         self.binding.conflict(self.known.item_id)
         if self.known.item_id not in self.binding.progress.withheld:
             self.binding.progress.withheld.append(self.known.item_id)
-        self.binding.known.note(self.known.item_id, seen=self.number)
+        self.knowledge.note(self.known.item_id, seen=self.number)
         return None
 
     def _later(self, _status: int) -> int | None:

@@ -7,8 +7,8 @@ the server, which holds the policy, will decide.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pysyncml.constants import Policy, Role, StatusCode
 
@@ -39,8 +39,7 @@ class Here(Enum):
     DELETED = 'deleted'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(NamedTuple):
     """All that the decision depends on.
 
     Args:

@@ -53,15 +53,24 @@ def reply_to(
     return Reply(command, code, note, item.target_uri, item.source_uri, more)
 
 
-def shared(replies: list[Reply]) -> list[Reply]:
-    """Return one answer for all items of a command, if all of them have fared alike.
+#: What came of an item: which one, if it is to be named; Status code, a line, what else is said.
+Fared = tuple[Item | None, int, str, tuple[Said, ...]]
 
-    A Status that names none of them is about all (OMA-DS-DataSyncRep 1.2, Status).
+
+def replies_to(command: Command, fared: list[Fared], *, share: bool) -> list[Reply]:
+    """Return the answers for the items of a command; one for all that *share* it, if they can.
+
+    That is if all have fared alike: a Status that names none of them is about all
+    (OMA-DS-DataSyncRep 1.2, Status).
     """
-    first = replies[0]
-    if all(one.code == first.code and not (one.items or one.more) for one in replies):
-        return [Reply(first.command, first.code)]
-    return replies
+    _, first, _, _ = fared[0]
+    many = share and len(fared) > 1
+    if many and not any(code != first or text or more for _, code, text, more in fared):
+        return [Reply(command, first)]
+    return [
+        reply_to(command, item, code, text, more) if item is not None else Reply(command, code)
+        for item, code, text, more in fared
+    ]
 
 
 def refuse_all(commands: Iterable[Command], code: int) -> list[Reply]:

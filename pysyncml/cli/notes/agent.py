@@ -347,9 +347,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
         Its end tells of the content alone: see :meth:`abridged_item`.
         """
-        text = '\0'.join([item.name or '', item.digest, repr(sorted(item.extensions.items()))])
+        digest, extensions = item.digest, item.extensions
+        said = repr(sorted(extensions.items())) if extensions else '[]'
+        text = f'{item.name or ""}\0{digest}\0{said}'
         whole = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
-        return whole[:_OF_WHOLE] + item.digest[_OF_WHOLE:]
+        return whole[:_OF_WHOLE] + digest[_OF_WHOLE:]
 
     def abridged_item(self, item: Any, fingerprint: str) -> Note | None:
         """Return a note without its body, if the version with this fingerprint has the same.
@@ -451,7 +453,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         modified = desk.work.now if item.modified is None else item.modified
         row = NoteRow(pysyncml.newID(), name, path, item.digest, lastmod=modified)
         row.extensions = dict(item.extensions)
-        self._stage(row, body, path)
+        self._stage(desk, row, body, path)
         desk.places.claim(row, path)
         desk.index.put(row)
         self._keep_base(row, body)
@@ -473,7 +475,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         old_body = self._old_body(row) if keeps_way else None
         path = desk.places.find(name, row) if name != row.name else row.path
         if changed:
-            self._stage(row, body, path, expected)
+            self._stage(desk, row, body, path, expected)
         elif path != row.path:
             desk.batch.move(row.id, row.path, path, expect=expected)
         desk.places.claim(row, path)
@@ -521,8 +523,9 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         for row in places.waiting():
             yield row.id, places.give_in(row)
 
-    def _stage(self, row: NoteRow, body: Any, path: str, expected: bytes | None = None) -> None:
-        desk = self.desk
+    def _stage(
+        self, desk: Desk, row: NoteRow, body: Any, path: str, expected: bytes | None = None
+    ) -> None:
         if isinstance(body, bytes):
             token = desk.batch.stage(body)
         else:

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from pysyncml.cli import delete_rows, insert_rows, update_rows
 
 _CHUNK = 500
+_PLAIN, _WORTH_PACKING = b'\0', 4096  # bytes of a text
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ def make_models(model: Any) -> None:
     )
     # all that a scan asks of notes that have not changed, in the order of a walk
     Index('noteitem_path_stamp', table.c.path, table.c.stamp, info={'added': True})
-    # the text of a note as it was last seen, compressed
+    # the text of a note as it was last seen, see _packed()
     model.note_bases = Table(
         'notebase',
         model.metadata,
@@ -224,7 +225,7 @@ class NoteIndex:
         query = select(bases.c.body).where(bases.c.id == item_id)
         packed = self._connection.execute(query).scalar()
         try:
-            return None if packed is None else zlib.decompress(packed)
+            return None if packed is None else _unpacked(packed)
         except (zlib.error, TypeError):
             return None  # what cannot be read is not known
 
@@ -357,10 +358,16 @@ def _misplaced(table: Any) -> Any:
     return _columns(table).where(table.c.path != table.c.name)
 
 
+# Texts of notes are packed by zlib, where that is worth it: with a small one it would take more time
+# than all else that is done with its row. That one stands behind a NUL, as nothing packed does.
+
+
 def _packed(text: bytes) -> bytes:
-    # notes are small: to clear a window and tables of the usual size would take most of the time
-    packer = zlib.compressobj(level=1, wbits=13, memLevel=6)
-    return packer.compress(text) + packer.flush()
+    return _PLAIN + text if len(text) < _WORTH_PACKING else zlib.compress(text, level=1)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return packed[len(_PLAIN) :] if packed.startswith(_PLAIN) else zlib.decompress(packed)
 
 
 def _values(row: NoteRow) -> dict[str, Any]:

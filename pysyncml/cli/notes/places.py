@@ -132,7 +132,8 @@ class Places:
             self.leave(row)
         key = self.agent.fold(path)
         if key not in self._claimed:
-            self._folders.update(_folders(key))
+            for folder in _folders(key):
+                self._folders[folder] += 1
         if key in self._free_folders:
             self._free_folders.clear()
         self._claimed[key] = row.id
@@ -216,7 +217,12 @@ def _is(row: NoteRow | None, item_id: str) -> bool:
 
 def _folders(path: str) -> list[str]:
     """Return the folders above *path*, but for the outermost."""
-    return [path[:end] for end, char in enumerate(path) if char == '/']
+    found = []
+    end = path.find('/')
+    while end >= 0:
+        found.append(path[:end])
+        end = path.find('/', end + 1)
+    return found
 
 
 def _below(top: str) -> Iterator[str]:
