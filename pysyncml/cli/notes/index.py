@@ -358,7 +358,7 @@ def _misplaced(table: Any) -> Any:
     return _columns(table).where(table.c.path != table.c.name)
 
 
-# Texts of notes are packed by zlib, where that is worth it: with a small one it would take more time
+# Texts of notes are packed by zlib, if that is worth it: with a small one it would take more time
 # than all else that is done with its row. That one stands behind a NUL, as nothing packed does.
 
 
