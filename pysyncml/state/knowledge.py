@@ -480,10 +480,13 @@ class Knowledge:
 
 @lru_cache(maxsize=64)  # a statement that is made once costs less each time it is used
 def _among(mapping: Table, column: ColumnElement[Any]) -> Select[Any]:
-    """Return what finds the rows of a binding of which *column* is one of some keys."""
+    """Return what finds the rows of a binding of which *column* is one of some keys.
+
+    They come in its order for SQLite's sake, which else would rather look at all of the binding.
+    """
     keys: BindParameter[Any] = bindparam('b_keys', expanding=True)
     mine = mapping.c.binding_id == bindparam('b_binding')
-    return select(*_columns(mapping)).where(mine, column.in_(keys))
+    return select(*_columns(mapping)).where(mine, column.in_(keys)).order_by(column)
 
 
 def _known(row: Any) -> Known:

@@ -415,3 +415,23 @@ def test_what_is_asked_in_every_session_goes_by_indexes_of_few_rows(tmp_path):
     named = [plan for plan in plans if '_change_gone' in plan or '_unconfirmed' in plan]
     assert len(named) == 4, plans
     assert not [plan for plan in plans if 'SCAN pysyncml' in plan], plans
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 10, 250, 500])
+def test_what_a_peer_knows_is_found_by_its_ids(tmp_path, count):
+    """Each of them costs a look into an index: with many items, not one at all that there are."""
+    context = Context(storage=f'sqlite:///{tmp_path}/state.db')
+    plans = []
+
+    def explain(connection, _cursor, statement, values, *_):
+        if statement.startswith('SELECT') and 'pysyncml_mapping' in statement:
+            found = connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {statement}', values)
+            plans.extend(row[-1] for row in found)
+
+    with context.work() as work:
+        known = work.knowledge(*stores(work))
+        event.listen(context.sa_engine, 'before_cursor_execute', explain)
+        known.prefetch(remote_ids=[f'r{number}' for number in range(count)])
+        known.prefetch(item_ids=[f'i{number}' for number in range(count)])
+    assert len(plans) == 2
+    assert 'remote_id=?' in plans[0] and 'item_id=?' in plans[1], plans

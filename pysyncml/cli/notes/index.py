@@ -63,7 +63,7 @@ def make_models(model: Any) -> None:
         Column('inode', BigInteger),
         Column('stamp', LargeBinary),
         Column('lastmod', Float),
-        Column('extensions', JSON),
+        Column('extensions', JSON(none_as_null=True)),
         Column('id', String(32), primary_key=True),
     )
     # few lie elsewhere, and they are asked for with each message
