@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pysyncml.constants import AlertCode, StatusCode
+from pysyncml.immutable import immutable
 from pysyncml.login import refusal
 from pysyncml.protocol.messages import Alert, Message
 
@@ -23,7 +24,7 @@ MOST_MESSAGES, MOST_BYTES = 100, 32 * 1024 * 1024
 AGE = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Post:
     """A message as it came: decoded, with its bytes, its address and the headers of HTTP."""
 

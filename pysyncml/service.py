@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.codec import decode, encode, recognise
@@ -28,6 +28,7 @@ from pysyncml.errors import (
     UnknownAuthType,
     refusal_of_system,
 )
+from pysyncml.immutable import immutable
 from pysyncml.protocol.messages import Alert, Get, Location, Message, Put
 from pysyncml.protocol.quirks import introduction
 from pysyncml.protocol.session import Said, Sent, Session
@@ -67,7 +68,7 @@ _FORMER = 4  # sessions of a device that were put an end to, to be told so if th
 PATIENCE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Answer:
     """What a server answers: a message, or a line of text with an HTTP error."""
 

@@ -23,6 +23,7 @@ from pysyncml.errors import (
     RemoteProtocolError,
     TransportError,
 )
+from pysyncml.immutable import immutable
 from pysyncml.negotiation import BeginAgain, Negotiation, Post
 from pysyncml.protocol.limits import Limits
 from pysyncml.protocol.messages import Command, Message, Results, Status
@@ -58,7 +59,7 @@ class Kind(Enum):
     UNPAIRED = 'here and there, but not known to be one'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Difference:
     """One item that differs: our id of it, and its names, as far as there are any."""
 

@@ -25,6 +25,7 @@ FLOORS = {
     'errors': 0,
     'constants': 0,
     'util': 0,
+    'immutable': 0,
     'registry': 0,
     'stats': 0,
     'protocol': 1,

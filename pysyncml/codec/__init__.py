@@ -14,13 +14,13 @@ A codec turns bytes into a tree of elements and back (:mod:`~pysyncml.codec.xml`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pysyncml.codec import tree, wbxml, xml
 from pysyncml.codec.grammar import VERSIONS
 from pysyncml.codec.node import Node
 from pysyncml.constants import CODEC_WBXML, CODEC_XML
 from pysyncml.errors import UnknownCodec
+from pysyncml.immutable import immutable
 from pysyncml.protocol.messages import Command, Message
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Codec:
     """A way of writing messages.
 

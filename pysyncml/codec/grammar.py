@@ -9,10 +9,10 @@ XML, WBXML and the tree are driven by these two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from pysyncml.codec.vocabulary import ELEMENTS, INSIDE, VERSIONS, Element, Page
+from pysyncml.immutable import immutable
 from pysyncml.protocol import devinf, messages
 
 __all__ = [
@@ -49,7 +49,7 @@ class Kind(Enum):
     FLAT_CTCAP = 'properties of a content type, as a flat list (1.0 and 1.1)'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Part:
     """A place in a content model.
 
@@ -74,7 +74,7 @@ class Part:
         return self.occurs in '*+'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Model:
     """The content model of an element: the class that holds it, and its parts in order."""
 

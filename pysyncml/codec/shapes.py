@@ -9,10 +9,10 @@ of the grammar.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from pysyncml.errors import CodecError
+from pysyncml.immutable import immutable
 from pysyncml.protocol.devinf import (
     ContentTypeInfo,
     DataStoreInfo,
@@ -24,7 +24,7 @@ from pysyncml.protocol.messages import Chal, Cred, Header, Location, Meta
 Values = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Shape:
     """How to make an object from values by field name, and to take it apart again."""
 

@@ -10,7 +10,7 @@ the version of the message.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any
@@ -22,11 +22,12 @@ from pysyncml.codec.shapes import SHAPES, Shape, Values
 from pysyncml.codec.vocabulary import Page
 from pysyncml.constants import TYPE_SYNCML_DEVICE_INFO
 from pysyncml.errors import CodecError, LocalProtocolError
+from pysyncml.immutable import immutable
 from pysyncml.protocol.devinf import DevInf
 from pysyncml.protocol.messages import Anchor, Command, Item, Message, Meta
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Dialect:
     """What a tree is written for: a protocol version, and an encoding.
 
@@ -62,7 +63,7 @@ def to_message(root: Node) -> Message:
     return Message(header=_read('SyncHdr', header), **content)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class _Reading:
     """What reading needs to know about an element, worked out once from its model."""
 
@@ -274,7 +275,7 @@ def from_command(command: Command, dialect: Dialect) -> Node:
     return _write(command.name, command, dialect)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class _Writing:
     """What writing needs to know about an element in one version of the protocol."""
 

@@ -6,8 +6,9 @@ what, and what it means, is said by :mod:`pysyncml.codec.grammar`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from pysyncml.immutable import immutable
 
 #: The versions of the protocol, oldest first; they compare rightly as text.
 VERSIONS = ('1.0', '1.1', '1.2')
@@ -52,7 +53,7 @@ def namespace(page: Page, version: str) -> str:
     return NAMESPACES.get(page, f'SYNCML:SYNCML{version}')
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Element:
     """An element: where it is at home, its WBXML token, the version it came with."""
 

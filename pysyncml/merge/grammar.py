@@ -25,12 +25,12 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pysyncml.constants import ItemState
 from pysyncml.errors import InvalidChangeSpec
+from pysyncml.immutable import immutable
 
 ADDED, MODIFIED, DELETED = ItemState.ADDED, ItemState.MODIFIED, ItemState.DELETED
 
@@ -73,7 +73,7 @@ def unquote(text: str) -> bytes:
     return unquote_to_bytes(text)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Initial:
     """The value before a change: the value itself, or only its MD5."""
 
@@ -101,7 +101,7 @@ class Initial:
         return self.digest == md5(value)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Change:
     """What happened to a field or a line (an ``ITEM_*`` state), and the value before it."""
 

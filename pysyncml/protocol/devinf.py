@@ -7,10 +7,11 @@ documented surface and keep its spelling; a :class:`DevInf` is the whole documen
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TextIO
 
 from pysyncml.constants import DEVTYPE_WORKSTATION, SyncType
+from pysyncml.immutable import immutable
 
 
 class ContentTypeInfo:
@@ -149,7 +150,7 @@ class DeviceInfo:
         return f'<DeviceInfo {self.devID} {self.manufacturerName} {self.modelName}>'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Property:
     """A property of a content type that a datastore knows (CTCap)."""
 
@@ -163,7 +164,7 @@ class Property:
     params: tuple[Property, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Capability:
     """The properties a datastore knows of one content type (CTCap)."""
 
@@ -173,7 +174,7 @@ class Capability:
     properties: tuple[Property, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class FilterCapability:
     """The keywords and properties a datastore can filter by (FilterCap)."""
 
@@ -183,7 +184,7 @@ class FilterCapability:
     properties: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class DataStoreInfo:
     """A datastore as device information describes it."""
 
@@ -202,7 +203,7 @@ class DataStoreInfo:
     filters: tuple[FilterCapability, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class DevInf:
     """A device information document: the device, its datastores, and private extensions."""
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import quote, unquote
 
 from pysyncml.errors import FeatureNotSupported, InvalidFilter
+from pysyncml.immutable import immutable
 
 #: The pseudo property that stands for the id the client knows an item by (LUID).
 LUID = '&LUID;'
@@ -51,7 +51,7 @@ _OPERATOR_OF = {name.lower(): (name, False) for name in _OPERATORS} | {
 _UNRESERVED = '-_.~:@+,'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Comparison:
     """One property against one value.
 
@@ -73,7 +73,7 @@ class Comparison:
         return f'{name}{sign}{"&NULL;" if self.value is None else _quoted(self.value)}'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Query:
     """Alternatives, each of comparisons that must all hold."""
 

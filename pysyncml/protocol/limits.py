@@ -9,10 +9,9 @@ bytes, the depth and the elements of one message are limited where it is read
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pysyncml.constants import StatusCode
 from pysyncml.errors import CommandError, RemoteProtocolError
+from pysyncml.immutable import immutable
 from pysyncml.protocol.messages import Item, Message, Status
 
 
@@ -22,7 +21,7 @@ class TooLong(CommandError):
     status = StatusCode.URI_TOO_LONG
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Limits:
     """The limits of one device; a program sets others with ``adapter.limits = Limits(...)``.
 

@@ -12,13 +12,14 @@ message may have needed to carry them; see :class:`Item`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, ClassVar
 
+from pysyncml.immutable import immutable
 from pysyncml.protocol.devinf import DevInf
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Anchor:
     """Where a sender stood at the last synchronisation, and where it stands now."""
 
@@ -26,7 +27,7 @@ class Anchor:
     last: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Mem:
     """The room left in a datastore: bytes and number of items."""
 
@@ -35,7 +36,7 @@ class Mem:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Meta:
     """Information about a command or an item (OMA-SyncML-MetaInfo 1.2, §5)."""
 
@@ -53,7 +54,7 @@ class Meta:
     mem: Mem | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Filter:
     """Which items of a datastore are wanted (1.2)."""
 
@@ -63,7 +64,7 @@ class Filter:
     filter_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Location:
     """A Target or a Source: an address, a name for people, and a filter on it."""
 
@@ -72,7 +73,7 @@ class Location:
     filter: Filter | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Cred:
     """Credentials as sent: the kind, and the data still encoded (it says how)."""
 
@@ -81,7 +82,7 @@ class Cred:
     format: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Chal:
     """A demand for credentials of a kind; ``next_nonce`` is decoded."""
 
@@ -90,7 +91,7 @@ class Chal:
     next_nonce: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Item:
     """What a command is about.
 
@@ -120,7 +121,7 @@ class Item:
         return self.source.uri if self.source else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Command:
     """What every command has: an id, unique in its message and never ``0``."""
 
@@ -129,7 +130,7 @@ class Command:
     no_resp: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Alert(Command):
     """Tell the other side of something by number: above all, ask for a synchronisation."""
 
@@ -140,7 +141,7 @@ class Alert(Command):
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Status(Command):
     """The answer to one command (``cmd_ref`` ``0``: to the header of a message)."""
 
@@ -156,7 +157,7 @@ class Status(Command):
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class ItemsCommand(Command):
     """A command that does the same with each of its items."""
 
@@ -165,35 +166,35 @@ class ItemsCommand(Command):
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Add(ItemsCommand):
     """Here is a new item."""
 
     name = 'Add'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Replace(ItemsCommand):
     """Here is a new version of an item."""
 
     name = 'Replace'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Copy(ItemsCommand):
     """Make a copy of an item."""
 
     name = 'Copy'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Move(ItemsCommand):
     """Give an item another parent (1.2)."""
 
     name = 'Move'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Delete(ItemsCommand):
     """An item is gone."""
 
@@ -202,7 +203,7 @@ class Delete(ItemsCommand):
     soft: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Put(ItemsCommand):
     """Here is something about me (device information)."""
 
@@ -210,7 +211,7 @@ class Put(ItemsCommand):
     lang: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Get(ItemsCommand):
     """Tell me something about you (device information)."""
 
@@ -218,7 +219,7 @@ class Get(ItemsCommand):
     lang: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Results(Command):
     """What a Get or a Search found."""
 
@@ -231,7 +232,7 @@ class Results(Command):
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Exec(Command):
     """Run something on the other side."""
 
@@ -242,7 +243,7 @@ class Exec(Command):
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Search(Command):
     """Find items by a query."""
 
@@ -256,7 +257,7 @@ class Search(Command):
     data: str = ''
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class MapItem:
     """The server's id of an item (``target``) and the client's (``source``)."""
 
@@ -264,7 +265,7 @@ class MapItem:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Map(Command):
     """The ids a client gave to items the server had sent."""
 
@@ -276,7 +277,7 @@ class Map(Command):
     items: tuple[MapItem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Sync(Command):
     """The changes of one datastore."""
 
@@ -289,7 +290,7 @@ class Sync(Command):
     commands: tuple[Command, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Atomic(Command):
     """Commands of which all or none are carried out."""
 
@@ -298,7 +299,7 @@ class Atomic(Command):
     commands: tuple[Command, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Sequence(Command):
     """Commands that are carried out in this order."""
 
@@ -307,7 +308,7 @@ class Sequence(Command):
     commands: tuple[Command, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Header:
     """Who talks to whom, in which session, in which version (SyncHdr).
 
@@ -336,7 +337,7 @@ class Header:
         return self.meta.max_obj_size if self.meta else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Message:
     """One SyncML message; ``final`` if its sender has nothing more to say in this package."""
 

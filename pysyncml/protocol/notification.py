@@ -18,11 +18,12 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from pysyncml.constants import NAMESPACE_AUTH_MD5, AlertCode, SyncType
 from pysyncml.errors import AuthError, CodecError, LocalProtocolError
+from pysyncml.immutable import immutable
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Alert, Cred, Header, Item, Location, Message, Meta
 
@@ -77,7 +78,7 @@ class UiMode(IntEnum):
     USER_INTERACTION = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class NotifiedSync:
     """One datastore a server wants to synchronise.
 
@@ -98,7 +99,7 @@ class NotifiedSync:
         return _KINDS[self.code]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Notification:
     """A server asks a device to start a session.
 

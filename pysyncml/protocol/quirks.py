@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pysyncml.constants import StatusCode
+from pysyncml.immutable import immutable
 from pysyncml.protocol.devinf import DeviceInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Quirks:
     """What is different with a peer; the defaults are those of a well-behaved one.
 
@@ -66,7 +67,7 @@ class Quirks:
         return data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class KnownPeer:
     """A row of the table.
 

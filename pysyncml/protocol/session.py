@@ -15,6 +15,7 @@ from typing import Any
 
 from pysyncml.constants import AlertCode, Role, StatusCode
 from pysyncml.errors import LocalProtocolError, RemoteProtocolError
+from pysyncml.immutable import immutable
 from pysyncml.protocol.messages import (
     Alert,
     Chal,
@@ -32,7 +33,7 @@ from pysyncml.protocol.quirks import Quirks
 from pysyncml.protocol.stages import Stage, has_floor, is_legal
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Sent:
     """What we remember of a command until its Status comes.
 
@@ -50,7 +51,7 @@ class Sent:
     partial: bool = False  # it had only some of the fields of its item
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Said:
     """A command that is to be said, with what is to be remembered of it and of its children.
 
@@ -433,7 +434,7 @@ class Session:
         return session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Refused(Command):
     """A command of the peer's that may not be said now."""
 

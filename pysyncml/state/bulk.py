@@ -7,11 +7,12 @@ calls otherwise: with thousands of rows that is more than what the database itse
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
+
+from pysyncml.immutable import immutable
 
 Row = Mapping[str, Any]
 
@@ -43,7 +44,7 @@ def _write(
         connection.exec_driver_sql(statement.text, statement.parameters(rows))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class _Statement:
     """SQL as the driver takes it.
 

@@ -7,11 +7,11 @@ peer was known to have, so that the two versions are compared again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from pysyncml.immutable import immutable
 from pysyncml.state.changes import GONE
 from pysyncml.state.knowledge import NEVER_WAS
 from pysyncml.state.records import BindingRecord, StoreRecord
@@ -19,7 +19,7 @@ from pysyncml.state.unfinished import UnfinishedObject
 from pysyncml.state.work import UnitOfWork
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Finding:
     """Something that is wrong, in words, and what is done about it."""
 

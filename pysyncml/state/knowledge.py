@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from pysyncml.immutable import immutable
 from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
 from pysyncml.state.changes import CHUNK, GONE, ChangeLog
 from pysyncml.state.tables import Tables
@@ -75,7 +76,7 @@ class Known:
         self.past = ' '.join([self.digest[:_PAST], *earlier][:_MOST_PAST])
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Listed:
     """An item of ours, or the end of one, and what a peer knows of it."""
 
@@ -99,7 +100,7 @@ class Listed:
         return behind and self.seq > cursor
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Pending:
     """A change a peer has not acknowledged."""
 

@@ -22,10 +22,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pysyncml.immutable import immutable
+
 _ROUNDS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Entry:
     """What is remembered of a note: its id, its path and the file that was last seen there."""
 
@@ -37,7 +39,7 @@ class Entry:
     """Number of the file in its file system; 0 or ``None`` if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Found:
     """A file that is there now."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pysyncml.constants import StatusCode
+from pysyncml.immutable import immutable
 from pysyncml.protocol.messages import Atomic, Chal, Command, Item, Sequence, Sync
 from pysyncml.protocol.session import Said, Session
 
@@ -13,7 +14,7 @@ from pysyncml.protocol.session import Said, Session
 _FINE = frozenset((StatusCode.ALREADY_EXISTS, StatusCode.CONFLICT_RESOLVED_SERVER_DATA))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Reply:
     """The Status of a command, or of one of its items.
 

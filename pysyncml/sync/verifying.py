@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 from pysyncml.constants import Role, StatusCode
 from pysyncml.errors import ItemBusy, RemoteProtocolError, StateDamaged, SyncmlError
+from pysyncml.immutable import immutable
 from pysyncml.protocol import auth
 from pysyncml.protocol.messages import Get, Item, Location, Meta, Results
 from pysyncml.protocol.session import Said, Sent
@@ -48,7 +48,7 @@ class Mark(Enum):
     MISSING = 'missing'  # its place is known, and it is not there
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Entry:
     """What one side says of an item.
 
@@ -61,7 +61,7 @@ class Entry:
     mark: Mark | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Page:
     """Entries, and the cursor to ask for the next ones with; ``None`` after the last."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pysyncml.immutable import immutable
 
 __all__ = ['Pace']
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Pace:
     """How long clients may keep a server waiting, and how many at once.
 
