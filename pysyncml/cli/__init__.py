@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pysyncml.cli.hooks import HOOKS, hook
     from pysyncml.cli.logs import LogFormatter, log
     from pysyncml.cli.model import makeModel
-    from pysyncml.cli.rows import delete_rows, insert_rows, update_rows
+    from pysyncml.cli.rows import delete_rows, insert_rows, select_rows, update_rows
 
 __all__ = [
     'HOOKS',
@@ -26,6 +26,7 @@ __all__ = [
     'insert_rows',
     'log',
     'makeModel',
+    'select_rows',
     'update_rows',
 ]
 
@@ -37,6 +38,7 @@ _HOMES = {
     'makeModel': 'model',
     'delete_rows': 'rows',
     'insert_rows': 'rows',
+    'select_rows': 'rows',
     'update_rows': 'rows',
     'CommandLineSyncEngine': 'engine',
     'DirectorySyncEngine': 'directory',

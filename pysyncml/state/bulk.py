@@ -1,4 +1,4 @@
-"""Writing many rows with one statement, without what SQLAlchemy does for each of them.
+"""Many rows with one statement, without what SQLAlchemy does for each of them.
 
 A statement is compiled once and kept. After that a row costs its tuple, where it costs several
 calls otherwise: with thousands of rows that is more than what the database itself takes.
@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
+from sqlalchemy import Connection, Dialect, LargeBinary, Select, Table, bindparam
 
 from pysyncml.immutable import immutable
 
 Row = Mapping[str, Any]
 
 _KEY = 'key_'  # in front of the names of parameters that say which row is meant
+_MANY = '\0'  # where a list of values is to stand in a query
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -34,6 +35,22 @@ def update_rows(
 def delete_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Take away what has the values of one of *rows*, all with the same columns, none ``None``."""
     _write(connection, 'delete', table, tuple(rows[0]) if rows else (), rows)
+
+
+def select_rows(connection: Connection, query: Select[Any], values: Row) -> Sequence[Sequence[Any]]:
+    """Return the rows of *query*, which is made once and kept, with these *values* in it.
+
+    One of them may be a list, where the query has an *expanding* parameter.
+    """
+    found = _reading(connection.dialect, query)
+    if found is None:
+        return connection.execute(query, dict(values)).all()
+    result = connection.exec_driver_sql(*found.filled_in(values))
+    rows: Sequence[Sequence[Any]] = result.cursor.fetchall()
+    result.close()
+    for place, process in found.processed:
+        rows = [(*row[:place], process(row[place]), *row[place + 1 :]) for row in rows]
+    return rows
 
 
 def _write(
@@ -69,6 +86,58 @@ class _Statement:
             return list(each)
         names = [name for name, _, _ in self.bound]
         return [dict(zip(names, row, strict=True)) for row in each]
+
+
+@immutable()
+class _Reading:
+    """A query as a driver takes it whose parameters are question marks.
+
+    ``bound`` are their names in their order, each with its value if it always has the same;
+    ``listed`` is the one that is many. ``processed`` has what makes of a value of the database
+    what is wanted, for the columns that need that.
+    """
+
+    text: str
+    bound: tuple[tuple[str, Any], ...]
+    listed: str | None
+    processed: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+    def filled_in(self, values: Row) -> tuple[str, tuple[Any, ...]]:
+        """Return the text with as many question marks as are needed, and what they stand for."""
+        if self.listed is None:
+            return self.text, tuple(values.get(name, fixed) for name, fixed in self.bound)
+        found: list[Any] = []
+        for name, fixed in self.bound:
+            if name == self.listed:
+                found += values[name]
+            else:
+                found.append(values.get(name, fixed))
+        marks = ', '.join('?' * len(values[self.listed]))
+        return self.text.replace(_MANY, marks), tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _reading(dialect: Dialect, query: Select[Any]) -> _Reading | None:
+    """Return *query* as the driver takes it; ``None`` if that is not so simple."""
+    compiled: Any = query.compile(dialect=dialect)
+    binds = compiled.binds
+    lists = [name for name, bind in binds.items() if bind.expanding]
+    plain = not any(_processor(bind.type, dialect) for bind in binds.values())
+    if dialect.paramstyle != 'qmark' or len(lists) > 1 or not plain:
+        return None
+    text = str(compiled)
+    for name in lists:
+        text = text.replace(f'__[POSTCOMPILE_{name}]', _MANY)
+    if '[POSTCOMPILE' in text or text.count(_MANY) != len(lists):
+        return None
+    processed = []
+    for place, column in enumerate(query.selected_columns):
+        process = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        if process is not None:
+            processed.append((place, process))
+    listed = lists[0] if lists else None
+    bound = tuple((name, binds[name].value) for name in compiled.positiontup)
+    return _Reading(text, bound, listed, tuple(processed))
 
 
 @lru_cache(maxsize=256)

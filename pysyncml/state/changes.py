@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from pysyncml.constants import ItemState
-from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
+from pysyncml.state.bulk import delete_rows, insert_rows, select_rows, update_rows
 from pysyncml.state.tables import Tables
 
 CHUNK = 500
@@ -85,8 +85,8 @@ class ChangeLog:
             chunk = wanted[start : start + CHUNK]
             self._rows.update(dict.fromkeys(chunk))
             values = {'b_store': self.store_id, 'b_items': chunk}
-            for row in self._connection.execute(query, values).all():
-                self._rows[row.item_id] = Change(*row)
+            for row in select_rows(self._connection, query, values):
+                self._rows[row[0]] = Change(*row)
 
     def get(self, item_id: str) -> Change | None:
         """Return the newest version of an item; ``None`` if it was never heard of."""

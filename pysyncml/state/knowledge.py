@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from pysyncml.immutable import immutable
-from pysyncml.state.bulk import delete_rows, insert_rows, update_rows
+from pysyncml.state.bulk import delete_rows, insert_rows, select_rows, update_rows
 from pysyncml.state.changes import CHUNK, GONE, ChangeLog
 from pysyncml.state.tables import Tables
 
@@ -38,6 +38,8 @@ SOFT = -1
 #: Stands in the place of the version a peer has acknowledged: it has the item in a version that is
 #: none of ours, so that there is no common ancestor.
 NEVER_WAS = 0
+
+_NO_LIMIT = 2**31 - 1  # of rows
 
 _PAST = 16  # characters kept of the fingerprint of an earlier version
 _MOST_PAST = 24  # earlier versions that are remembered
@@ -174,10 +176,11 @@ class Knowledge:
             for key in chunk:
                 index.setdefault(key, None)
             query = _among(mapping, column)
-            for row in self._connection.execute(query, {**mine, 'b_keys': chunk}).all():
-                if row.item_id in self._deleted or row.item_id in self._dirty:
+            for row in select_rows(self._connection, query, {**mine, 'b_keys': chunk}):
+                item_id = row[0]
+                if item_id in self._deleted or item_id in self._dirty:
                     continue
-                known = self._by_item.get(row.item_id) or _known(row)
+                known = self._by_item.get(item_id) or _known(row)
                 self._by_item[known.item_id] = known
                 if known.remote_id is not None:
                     self._by_remote[known.remote_id] = known
@@ -331,18 +334,11 @@ class Knowledge:
         deletions: those only with *deletions*. What the peer knows of these items is at hand then.
         """
         self.flush()
-        change = self._t.change
-        query = (
-            self._joined(change.c.item_id, change.c.seq, change.c.state, *_columns(self._t.mapping))
-            .where(
-                change.c.seq > after,
-                self._unknown(slow=slow, session=session, deletions=deletions),
-            )
-            .order_by(change.c.seq)
-            .limit(limit)
-        )
+        query = _pending(self._t, slow, deletions)
+        most = _NO_LIMIT if limit is None else limit
+        values = {**self._mine(session), 'b_after': after, 'b_limit': most}
         found = []
-        for item_id, seq, state, *row in self._connection.execute(query).all():
+        for item_id, seq, state, *row in select_rows(self._connection, query, values):
             if limit is not None and item_id not in self._by_item:
                 self._take(item_id, row)
             found.append(Pending(item_id, seq, state, row[1], row[2]))
@@ -366,11 +362,9 @@ class Knowledge:
         """Return how many changes :meth:`pending` would return."""
         self.flush()
         change = self._t.change
-        query = self._joined(func.count()).where(
-            change.c.seq > after,
-            self._unknown(slow=slow, session=session, deletions=deletions),
-        )
-        return int(self._connection.execute(query).scalar() or 0)
+        unknown = _unknown(self._t, slow=slow, deletions=deletions)
+        query = _joined(self._t, func.count()).where(change.c.seq > after, unknown)
+        return int(self._connection.execute(query, self._mine(session)).scalar() or 0)
 
     def count(self) -> int:
         """Return how many items the peer has acknowledged."""
@@ -398,12 +392,12 @@ class Knowledge:
         """Yield our items that the peer did not show in this *session*, nor soft-delete."""
         self.flush()
         change, mapping = self._t.change, self._t.mapping
-        query = self._joined(change.c.item_id).where(
+        query = _joined(self._t, change.c.item_id).where(
             change.c.state != GONE,
             or_(mapping.c.seen.is_(None), mapping.c.seen != session),
-            self._in_set(),
+            _in_set(self._t),
         )
-        yield from list(self._connection.execute(query).scalars())
+        yield from list(self._connection.execute(query, self._mine()).scalars())
 
     def held(self) -> list[tuple[str, int, int | None]]:
         """Return (item, its newest version, session) of all items the peer has an id for.
@@ -413,10 +407,11 @@ class Knowledge:
         """
         self.flush()
         change, mapping = self._t.change, self._t.mapping
-        query = self._joined(change.c.item_id, change.c.seq, mapping.c.seen).where(
-            change.c.state != GONE, mapping.c.remote_id.is_not(None), self._in_set()
+        query = _joined(self._t, change.c.item_id, change.c.seq, mapping.c.seen).where(
+            change.c.state != GONE, mapping.c.remote_id.is_not(None), _in_set(self._t)
         )
-        return [(row[0], row[1], row[2]) for row in self._connection.execute(query)]
+        rows = self._connection.execute(query, self._mine())
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def listed(self, after: str, limit: int) -> list[Listed]:
         """Return the items after the id *after*, in the order of ids, with what the peer knows.
@@ -427,7 +422,8 @@ class Knowledge:
         self.flush()
         change, mapping = self._t.change, self._t.mapping
         query = (
-            self._joined(
+            _joined(
+                self._t,
                 change.c.item_id,
                 change.c.seq,
                 change.c.state,
@@ -437,46 +433,55 @@ class Knowledge:
             )
             .where(
                 change.c.item_id > after,
-                self._in_set(),
+                _in_set(self._t),
                 or_(change.c.state != GONE, mapping.c.remote_id.is_not(None)),
             )
             .order_by(change.c.item_id)
             .limit(limit)
         )
-        return [Listed(*row) for row in self._connection.execute(query)]
+        return [Listed(*row) for row in self._connection.execute(query, self._mine())]
 
     def lose_ancestor(self, item_id: str) -> None:
         """The peer's version of an item and ours have no common ancestor any more."""
         self.note(item_id, seq=NEVER_WAS, digest=None)
 
-    def _in_set(self) -> Any:
-        """Not soft-deleted by the peer."""
-        offered = self._t.mapping.c.offered
-        return or_(offered.is_(None), offered != SOFT)
+    def _mine(self, session: int = 0) -> dict[str, Any]:
+        """Return what says in a query which binding is meant, and which session."""
+        store = self.log.store_id
+        return {'b_binding': self.binding_id, 'b_store': store, 'b_session': session}
 
-    def _joined(self, *columns: Any) -> Select[Any]:
-        change, mapping = self._t.change, self._t.mapping
-        on = and_(mapping.c.binding_id == self.binding_id, mapping.c.item_id == change.c.item_id)
-        return (
-            select(*columns)
-            .select_from(change.outerjoin(mapping, on))
-            .where(change.c.store_id == self.log.store_id)
-        )
 
-    def _unknown(self, *, slow: bool, session: int, deletions: bool = False) -> Any:
-        change, mapping = self._t.change, self._t.mapping
-        never = and_(mapping.c.seq.is_(None), change.c.state != GONE)
-        older = or_(
-            mapping.c.seq < change.c.seq,
-            and_(mapping.c.seq.is_(None), mapping.c.offered.is_not(None), change.c.state == GONE),
-        )
-        if not slow:
-            return and_(self._in_set(), or_(never, older))
-        gone = and_(change.c.state == GONE, older) if deletions else false()
-        seen = and_(mapping.c.seen.is_not(None), mapping.c.seen == session)
-        unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
-        shown = or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
-        return and_(self._in_set(), shown)
+def _in_set(t: Tables) -> Any:
+    """Not soft-deleted by the peer."""
+    offered = t.mapping.c.offered
+    return or_(offered.is_(None), offered != SOFT)
+
+
+def _joined(t: Tables, *columns: Any) -> Select[Any]:
+    change, mapping = t.change, t.mapping
+    mine = mapping.c.binding_id == bindparam('b_binding')
+    return (
+        select(*columns)
+        .select_from(change.outerjoin(mapping, and_(mine, mapping.c.item_id == change.c.item_id)))
+        .where(change.c.store_id == bindparam('b_store'))
+    )
+
+
+def _unknown(t: Tables, *, slow: bool, deletions: bool = False) -> Any:
+    change, mapping = t.change, t.mapping
+    never = and_(mapping.c.seq.is_(None), change.c.state != GONE)
+    older = or_(
+        mapping.c.seq < change.c.seq,
+        and_(mapping.c.seq.is_(None), mapping.c.offered.is_not(None), change.c.state == GONE),
+    )
+    if not slow:
+        return and_(_in_set(t), or_(never, older))
+    session: BindParameter[Any] = bindparam('b_session')
+    gone = and_(change.c.state == GONE, older) if deletions else false()
+    seen = and_(mapping.c.seen.is_not(None), mapping.c.seen == session)
+    unseen = or_(mapping.c.seen.is_(None), mapping.c.seen != session)
+    shown = or_(and_(unseen, change.c.state != GONE), and_(seen, or_(never, older)), gone)
+    return and_(_in_set(t), shown)
 
 
 @lru_cache(maxsize=64)  # a statement that is made once costs less each time it is used
@@ -488,6 +493,18 @@ def _among(mapping: Table, column: ColumnElement[Any]) -> Select[Any]:
     keys: BindParameter[Any] = bindparam('b_keys', expanding=True)
     mine = mapping.c.binding_id == bindparam('b_binding')
     return select(*_columns(mapping)).where(mine, column.in_(keys)).order_by(column)
+
+
+@lru_cache(maxsize=64)
+def _pending(t: Tables, slow: bool, deletions: bool) -> Select[Any]:
+    """Return what finds the changes a peer does not know; see :meth:`Knowledge.pending`."""
+    change = t.change
+    return (
+        _joined(t, change.c.item_id, change.c.seq, change.c.state, *_columns(t.mapping))
+        .where(change.c.seq > bindparam('b_after'), _unknown(t, slow=slow, deletions=deletions))
+        .order_by(change.c.seq)
+        .limit(bindparam('b_limit'))
+    )
 
 
 def _known(row: Any) -> Known:

@@ -31,7 +31,7 @@ from sqlalchemy import (
     select,
 )
 
-from pysyncml.cli import delete_rows, insert_rows, update_rows
+from pysyncml.cli import delete_rows, insert_rows, select_rows, update_rows
 
 _CHUNK = 500
 _PLAIN, _WORTH_PACKING = b'\0', 4096  # bytes of a text
@@ -206,7 +206,7 @@ class NoteIndex:
 
     def _select(self, query: Any, values: dict[str, Any]) -> list[NoteRow]:
         rows = []
-        for found in self._connection.execute(query, values).all():
+        for found in select_rows(self._connection, query, values):
             item_id, name, path, sha256, inode, stamp, lastmod, ext = found
             row = self._rows.get(item_id)
             if row is None and item_id not in self._removed:
