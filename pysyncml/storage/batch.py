@@ -15,11 +15,12 @@ import os
 import secrets
 import stat as kinds
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pysyncml.errors import InvalidItem, StorageError, StoreFull
+from pysyncml.immutable import immutable
 from pysyncml.storage import files
 from pysyncml.storage.files import NO_ROOM, looks, looks_of, parent_of, parts_of, stamp
 
@@ -31,7 +32,7 @@ _AS_JSON = json.JSONEncoder(separators=(',', ':')).encode
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
 
-@dataclass(frozen=True)
+@immutable()
 class Operation:
     """What is to become of one note.
 
@@ -65,10 +66,19 @@ class Operation:
 
     def line(self, body: tuple[int, int, int] | None = None) -> str:
         """Return the operation as a line of JSON, all ASCII; *body* is told if it was not known."""
-        fields = {'v': VERSION, **vars(self)}
-        if body is not None:
-            fields['body'] = body
-        fields['expect'] = None if self.expect is None else self.expect.hex()
+        fields: dict[str, Any] = {
+            'v': VERSION,
+            'id': self.id,
+            'batch': self.batch,
+            'item': self.item,
+            'key': self.key,
+            'source': self.source,
+            'token': self.token,
+            'expect': None if self.expect is None else self.expect.hex(),
+            'body': self.body if body is None else body,
+            'label': self.label,
+            'digest': self.digest,
+        }
         return _AS_JSON(fields)
 
     @classmethod

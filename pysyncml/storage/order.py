@@ -21,9 +21,14 @@ class Plan:
                 while place := parent_of(place):
                     self._below.setdefault(place, []).append(operation)
 
+    @property
+    def is_easy(self) -> bool:
+        """Whether no file leaves its place, so that the order does not matter."""
+        return not self._at
+
     def in_the_way(self, operation: Operation) -> list[Operation]:
         """Return those whose files lie where *operation* puts one, or its folders, or in it."""
-        if operation.key is None or not self._at:
+        if operation.key is None or self.is_easy:
             return []
         place = fold(operation.key)
         found = [*self._below.get(place, ())]

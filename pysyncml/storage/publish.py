@@ -117,6 +117,10 @@ class _Run(Steps):
         outcomes: dict[str, Outcome] = {}
         begun: set[str] = set()
         for operation in operations:
+            if plan.is_easy and operation.source is None:  # nothing is on its way then
+                self._begin(operation)
+                outcomes[operation.id] = self._attempt(operation)
+                continue
             stack = [operation]
             try:
                 self._work_off(stack, plan, begun, outcomes)

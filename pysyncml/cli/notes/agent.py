@@ -456,7 +456,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self._stage(desk, row, body, path)
         desk.places.claim(row, path)
         desk.index.put(row)
-        self._keep_base(row, body)
+        self._keep_base(desk, row, body)
         item.id, item.name = row.id, row.name
         return item
 
@@ -486,7 +486,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row.lastmod = item.modified if item.modified is not None else row.lastmod
         desk.index.put(row)
         if changed:
-            self._keep_base(row, body)
+            self._keep_base(desk, row, body)
         item.name = row.name
         if not reportChanges or (changed and old_body is None):
             return None
@@ -567,10 +567,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         except (pysyncml.SyncmlError, OSError):
             return None
 
-    def _keep_base(self, row: NoteRow, body: Any) -> None:
+    def _keep_base(self, desk: Desk, row: NoteRow, body: Any) -> None:
         if self.engine.isServer:
             text = isinstance(body, bytes) and is_text(body)
-            self.desk.index.set_base(row.id, body if text else None)
+            desk.index.set_base(row.id, body if text else None)
 
     def spec(
         self, old_name: str, new_name: str, old_body: bytes | None, new_body: bytes | None
