@@ -17,6 +17,8 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple
 
 from pysyncml.errors import InvalidName
@@ -53,6 +55,7 @@ _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
 _NO_PARTS = {'', '.', '..'}
 _TRIES = 100
+_SOON = 0.02  # seconds for which a folder is believed to be where it was
 _MOST_OPEN = 64  # folders that are held open at once
 
 
@@ -383,14 +386,15 @@ class Tree:
 class Held(Tree):
     """A tree whose folders stay open, so that many files of one folder cost one opening.
 
-    That an open folder is still the one that goes by its name is looked at again each time it is
-    used: a folder that was moved away, or exchanged for a link, is noticed as if it were opened.
+    Whether an open folder is still the one that goes by its name is looked at again when it is
+    used after :data:`_SOON`: a folder that was moved away, or exchanged for a link, is noticed
+    then, as if it were opened. Until then files come from it, and go into it, where it is now.
     """
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
-        self._looked_at: set[str] | None = None  # folders, in a block of :meth:`steadily`
+        self._looked_at: dict[str, float] = {}  # folder → when
 
     def at(self, key: str, *, create: bool = False) -> contextlib.AbstractContextManager[Spot]:
         """Do the same as :meth:`Tree.at`."""
@@ -404,19 +408,21 @@ class Held(Tree):
             return None
 
     def _spot(self, key: str, *, create: bool) -> Spot:
+        folder, _, name = key.rpartition('/')
+        held, looked_at = self._open.get(folder), self._looked_at.get(folder, -inf)
+        is_name = name not in _NO_PARTS and '\0' not in name
+        if held is not None and is_name and monotonic() - looked_at < _SOON:
+            return Spot(name, held[0])
         *folders, name = parts_of(key)
         if not HAS_DIR_FD:
             return Spot(os.path.join(self._look(folders, create=create), name), None)
-        return Spot(name, self._folder(folders, create=create))
+        fd = self._folder(folders, create=create)
+        self._looked_at[folder] = monotonic()
+        return Spot(name, fd)
 
-    @contextlib.contextmanager
-    def steadily(self) -> Iterator[None]:
-        """Look at each folder once inside the block, which is to be short: one file's business."""
-        self._looked_at = set()
-        try:
-            yield
-        finally:
-            self._looked_at = None
+    def look_anew(self) -> None:
+        """Look at all folders again when they are used next."""
+        self._looked_at.clear()
 
     def own(self, key: str) -> Spot:
         """Do the same as :meth:`Tree.own`."""
@@ -434,23 +440,25 @@ class Held(Tree):
         for folder in folders:
             path = f'{path}/{folder}' if path else folder
             held = self._open.get(path)
-            if held is None or not self._is_still(fd, folder, path, held):
+            if held is None or not self._is_still(fd, folder, held):
                 self._forget(path)
                 held = self._hold(path, _enter(fd, folder, path, create=create))
             fd = held[0]
         return fd
 
-    def _is_still(self, fd: int, folder: str, path: str, held: tuple[int, int, int]) -> bool:
+    def _is_still(self, fd: int, folder: str, held: tuple[int, int, int]) -> bool:
         """Return whether *folder* in the open folder *fd* is the one that is *held* open."""
-        if self._looked_at is not None and path in self._looked_at:
-            return True
         try:
             stat = os.stat(folder, dir_fd=fd, follow_symlinks=False)
         except OSError:
             return False  # opening it will say why
-        if self._looked_at is not None:
-            self._looked_at.add(path)
         return (stat.st_dev, stat.st_ino) == held[1:]
+
+    def prune(self, folder: str, keep: str = '') -> None:
+        """Do the same as :meth:`Tree.prune`."""
+        self.look_anew()
+        super().prune(folder, keep)
+        self.look_anew()
 
     def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
         if len(self._open) >= _MOST_OPEN:

@@ -170,12 +170,11 @@ class _Run(Steps):
 
     def _attempt(self, operation: Operation) -> Outcome:
         try:
-            with self._files.steadily():
-                if operation.key is None:
-                    return self._delete(operation)
-                if operation.token is None:
-                    return self._move(operation, operation.key)
-                return self._write(operation, operation.key, operation.token)
+            if operation.key is None:
+                return self._delete(operation)
+            if operation.token is None:
+                return self._move(operation, operation.key)
+            return self._write(operation, operation.key, operation.token)
         except Exception as error:  # whatever it is, it is the trouble of one file
             self._put_back(operation)
             if operation.key is not None:
@@ -201,6 +200,7 @@ class _Run(Steps):
         body = self._state.own(f'staged/{token}')
         if operation.source is None and operation.id in self._fresh and self._put(body, key):
             return self._outcome(operation, key, operation.body)
+        self._files.look_anew()
         staged = lstat_at(body)
         where = self._where(operation)
         target = key if where is None else where.key
@@ -266,6 +266,7 @@ class _Run(Steps):
         expected = None if operation.expect is None else looks_of(operation.expect)
         if self._rename(operation, key):
             return self._outcome(operation, key, expected)
+        self._files.look_anew()
         self._lift(operation)
         where = self._where(operation)
         target = key if where is None else where.key
@@ -276,6 +277,7 @@ class _Run(Steps):
         return self._outcome(operation, target, expected)
 
     def _delete(self, operation: Operation) -> Outcome:
+        self._files.look_anew()
         kept = self._lift(operation)
         if kept is None:
             self._discard(operation)

@@ -281,7 +281,8 @@ def test_a_folder_exchanged_for_a_link_after_preparing(tmp_path):
 @pytest.mark.skipif(not files.HAS_DIR_FD, reason='folders cannot be opened here')
 @pytest.mark.parametrize('exchange', ['for a link', 'for a folder', 'for nothing'])
 def test_a_folder_exchanged_while_its_files_are_placed(tmp_path, monkeypatch, exchange):
-    """A folder stays open for all its files, and is yet looked at for each of them."""
+    """A folder stays open for all its files, and is yet looked at again after a moment."""
+    monkeypatch.setattr(files, '_SOON', 0)
     outside, root = tmp_path / 'outside', tmp_path / 'root'
     outside.mkdir()
     storage = make(root, **{'d/e/x': b'old'})
