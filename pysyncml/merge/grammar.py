@@ -124,21 +124,25 @@ def join_specs(*specs: str | None) -> str:
 
 def encode_attributes(changes: Mapping[str, Change]) -> str:
     """Return the attribute spec of *changes*; ``''`` if there are none."""
-    groups = []
-    for word, kind in _GROUPS.items():
-        named = sorted((n, c.initial) for n, c in changes.items() if c.kind == kind)
-        fields = [quote(name) + _encode_initial(initial) for name, initial in named]
-        if fields:
-            groups.append(f'{word}:{",".join(fields)}')
-    return '|'.join(groups)
+    fields: dict[ItemState, list[str]] = {}
+    for name in sorted(changes):
+        change = changes[name]
+        field = quote(name) + _encode_initial(change.initial)
+        fields.setdefault(change.kind, []).append(field)
+    return '|'.join(
+        f'{word}:{",".join(fields[kind])}' for word, kind in _GROUPS.items() if kind in fields
+    )
 
 
 def _encode_initial(initial: Initial | None) -> str:
     if initial is None:
         return ''
-    if initial.value is None or len(initial.value.decode('utf-8', 'replace')) > MAX_VALUE:
+    value = initial.value
+    if value is None or (
+        len(value) > MAX_VALUE and len(value.decode('utf-8', 'replace')) > MAX_VALUE
+    ):
         return f'@m{initial.md5}'
-    return f'@v{quote(initial.value)}'
+    return f'@v{quote(value)}'
 
 
 def decode_attributes(spec: str) -> dict[str, Change]:

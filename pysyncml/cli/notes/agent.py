@@ -215,11 +215,13 @@ class NotesAgent(pysyncml.BaseNoteAgent):
     def desk(self) -> Desk:
         """What is being done in the current unit of work."""
         work = self.engine.context.currentWork
+        desk = self._desk
+        if desk is not None and desk.work is work:
+            return desk
         if work is None:
             raise pysyncml.LogicalError('notes can only be reached inside a unit of work')
-        if self._desk is None or self._desk.work is not work:
-            self._desk = Desk(self, work)
-            work.publishers.append(self._desk)
+        self._desk = Desk(self, work)
+        work.publishers.append(self._desk)
         return self._desk
 
     def trouble(self, text: str) -> None:
