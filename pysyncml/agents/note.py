@@ -143,12 +143,21 @@ class NoteItem(Item, Ext):
         if kind == TYPE_TEXT_PLAIN:
             return cls(name=first_line(data), body=data)
         if kind == TYPE_BARE_NOTE:
-            note, size = cls._bare(len(data), lambda start, count: data[start : start + count])
-            note.body = data[:size] if note.left_out is None else None
-            return note
+            return cls.of_bare(data)
         if kind == TYPE_SIF_NOTE:
             return cls._from_sif(data)
         raise InvalidContentType(f'a note cannot be read from {contentType}')
+
+    @classmethod
+    def of_bare(cls, data: bytes) -> Any:
+        """Return the bare note that *data* are (see :func:`read_bare`).
+
+        Raises:
+            InvalidContent: they are none.
+        """
+        note, size = cls._bare(len(data), lambda start, count: data[start : start + count])
+        note.body = data[:size] if note.left_out is None else None
+        return note
 
     @classmethod
     def _large(cls, stream: Spooled, kind: str) -> Any:

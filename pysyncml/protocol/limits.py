@@ -125,7 +125,7 @@ class Limits:
 
     def is_id(self, *texts: str | None) -> bool:
         """Return whether *texts* are short enough for ids."""
-        return len(max(filter(None, texts), key=len, default='')) <= self.id
+        return all(text is None or len(text) <= self.id for text in texts)
 
     def room(self, wanted: int) -> int:
         """Return the bytes of our next message, where the peer takes as many as *wanted*."""

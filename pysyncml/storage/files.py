@@ -398,16 +398,21 @@ class Held(Tree):
 
     def at(self, key: str, *, create: bool = False) -> contextlib.AbstractContextManager[Spot]:
         """Do the same as :meth:`Tree.at`."""
-        return contextlib.nullcontext(self._spot(key, create=create))
+        return contextlib.nullcontext(self.spot(key, create=create))
 
     def lstat(self, key: str) -> os.stat_result | None:
         """Do the same as :meth:`Tree.lstat`."""
         try:
-            return lstat_at(self._spot(key, create=False))
+            return lstat_at(self.spot(key))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _spot(self, key: str, *, create: bool) -> Spot:
+    def spot(self, key: str, *, create: bool = False) -> Spot:
+        """Return the spot of *key*, to be used before other folders are asked for.
+
+        Raises:
+            FileNotFoundError, Blocked, InvalidName: see :meth:`Tree.at`.
+        """
         folder, _, name = key.rpartition('/')
         held, looked_at = self._open.get(folder), self._looked_at.get(folder, -inf)
         is_name = name not in _NO_PARTS and '\0' not in name

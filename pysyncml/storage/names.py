@@ -100,11 +100,20 @@ def _local_name(name: str, state_dir: str, windows: bool) -> str:
     components = name.split('/')
     if len(components) > MAX_DEPTH:
         raise _refused(name, f'it lies in more than {MAX_DEPTH - 1} folders')
-    for component in components:
-        _check_component(name, component, state_dir)
-        if windows:
-            _check_windows(name, component)
+    for component in components[:-1]:
+        if windows or not _is_plain_folder(component, state_dir):
+            _check_component(name, component, state_dir, windows)
+    _check_component(name, components[-1], state_dir, windows)
     return name
+
+
+@lru_cache(maxsize=1024)  # many names have the same folders
+def _is_plain_folder(component: str, state_dir: str) -> bool:
+    try:
+        _check_component(component, component, state_dir, False)
+    except InvalidName:
+        return False
+    return True
 
 
 def is_protected(component: str, state_dir: str = STATE_FOLDER) -> bool:
@@ -146,7 +155,14 @@ def conflict_name(name: str, label: str) -> str:
     return _with_suffix(name, f' (conflict {plain})' if plain else ' (conflict)')
 
 
-def _check_component(name: str, component: str, state_dir: str) -> None:
+def _check_component(name: str, component: str, state_dir: str, windows: bool) -> None:
+    """Raise InvalidName for *name* when its *component* is forbidden."""
+    _check_anywhere(name, component, state_dir)
+    if windows:
+        _check_windows(name, component)
+
+
+def _check_anywhere(name: str, component: str, state_dir: str) -> None:
     """Raise InvalidName for *name* when its *component* is forbidden on any system."""
     if not component:
         raise _refused(name, 'a part between slashes is empty')

@@ -222,8 +222,7 @@ class _Run(Steps):
     def _put(self, body: Spot, key: str) -> bool:
         """Put a body that was just staged where nothing is; return whether that could be done."""
         try:
-            with self._files.at(key, create=True) as spot:
-                place_new(body, spot)
+            place_new(body, self._files.spot(key, create=True))
         except OSError:
             return False  # there is more to it
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat as kinds
@@ -101,15 +100,12 @@ class Steps:
         now = self._files.regular(operation.source)
         if now is None or looks(now)[2] != looks_of(operation.expect)[2]:
             return False
-        with (
-            contextlib.suppress(OSError, SyncmlError),
-            self._files.at(key, create=True),  # to open it after the other might close that
-            self._files.at(operation.source) as old,
-            self._files.at(key) as new,
-        ):
-            place_new(old, new)
-            return True
-        return False
+        try:
+            self._files.spot(key, create=True)  # to open its folder later might close the other
+            place_new(self._files.spot(operation.source), self._files.spot(key))
+        except (OSError, SyncmlError):
+            return False
+        return True
 
     def _waiting(self, operation: Operation) -> os.stat_result | None:
         """Return the file at the operation's source if it is still to be taken from there."""

@@ -242,7 +242,7 @@ def gather(binding: Binding, command: Command, item: Item) -> tuple[int, Item, l
         (Status code, the item, what else is to be said). The code is 0 where the item is whole
         and now to be dealt with.
     """
-    if binding.unfinished is False and item.meta is None and not item.more_data:
+    if binding.unfinished is False and not item.more_data and not (item.meta and item.meta.emi):
         return 0, item, []  # as most are
     work = binding.parties.work
     assert binding.record.id is not None

@@ -426,7 +426,18 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self, stream: Any, contentType: str | None = None, version: str | None = None
     ) -> Note:
         """Return the note that a peer sent."""
-        note: Note = Note.load(stream, contentType, version)
+        return self._taken_in(Note.load(stream, contentType, version), contentType)
+
+    def loadsItem(
+        self, data: bytes | str, contentType: str | None = None, version: str | None = None
+    ) -> Any:
+        """Return the note that *data* hold."""
+        if contentType == pysyncml.TYPE_BARE_NOTE and isinstance(data, bytes):
+            return self._taken_in(Note.of_bare(data), contentType)
+        return super().loadsItem(data, contentType, version)
+
+    def _taken_in(self, note: Note, contentType: str | None) -> Note:
+        """Return *note* with a name, and a body, and the time of its change where it belongs."""
         if note.content is None and note.body is None:
             note.body = b''
         note.modified = _seconds((note.extensions.pop(_MODIFIED, None) or [''])[0])
