@@ -65,7 +65,7 @@ class Tables:
             'journal',
             Column('id', _Id, primary_key=True),
             Column('publisher', String(255), nullable=False),
-            Column('line', Text, nullable=False),
+            Column('line', Text, nullable=False),  # one, or several with line ends between them
         )
         self._devices()
         self._items()

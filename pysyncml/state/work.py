@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, Delete, Table, bindparam, select
+from sqlalchemy import Connection, select
 
 from pysyncml.state.answers import keep_answer, kept_answer
 from pysyncml.state.bulk import insert_rows
@@ -28,13 +27,19 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
 
+_ROW = 32_000  # characters of lines in a row of the journal
+
+
 class Publisher(Protocol):
     """Something outside of the database that keeps step with it."""
 
     name: str
 
     def prepare(self) -> list[str]:
-        """Make durable what was staged; return the lines that tell what is to be done."""
+        """Make durable what was staged; return the lines that tell what is to be done.
+
+        There are no line ends in them.
+        """
         ...
 
     def publish(self, lines: list[str]) -> None:
@@ -153,7 +158,8 @@ class UnitOfWork:
     # --- files keep step ----------------------------------------------------------------------
 
     def _journal(self, publisher: Publisher, lines: list[str]) -> None:
-        rows = [{'publisher': publisher.name, 'line': line} for line in lines]
+        # few rows: there may be as many lines as there are items in a message
+        rows = [{'publisher': publisher.name, 'line': pack} for pack in _packed(lines)]
         insert_rows(self.connection, self.tables.journal, rows)
 
     def _publish(self, publisher: Publisher, lines: list[str]) -> None:
@@ -173,16 +179,25 @@ class UnitOfWork:
 
     def strike(self, name: str, lines: list[str]) -> None:
         """Take *lines* of the publisher called *name* out of the journal."""
-        strike = _strike(self.tables.journal)
-        for start in range(0, len(lines), 500):
-            values = {'b_publisher': name, 'b_lines': lines[start : start + 500]}
-            self.connection.execute(strike, values)
+        done, journal = set(lines), self.tables.journal
+        for number, pack in self._journal_rows(name):
+            packed = pack.split('\n')
+            rest = [line for line in packed if line not in done]
+            if not rest:
+                self.connection.execute(journal.delete().where(journal.c.id == number))
+            elif len(rest) < len(packed):
+                left = journal.update().where(journal.c.id == number)
+                self.connection.execute(left.values(line='\n'.join(rest)))
 
     def journal_lines(self, name: str) -> list[str]:
         """Return what a crash left undone of the publisher called *name*, oldest first."""
+        return [line for _, pack in self._journal_rows(name) for line in pack.split('\n')]
+
+    def _journal_rows(self, name: str) -> list[tuple[int, str]]:
         journal = self.tables.journal
-        query = select(journal.c.line).where(journal.c.publisher == name).order_by(journal.c.id)
-        return list(self.connection.execute(query).scalars())
+        query = select(journal.c.id, journal.c.line).where(journal.c.publisher == name)
+        rows = self.connection.execute(query.order_by(journal.c.id)).all()
+        return [(row[0], row[1]) for row in rows]
 
     def recover(self, publisher: Publisher) -> None:
         """Finish what a crash left undone of *publisher*."""
@@ -348,11 +363,18 @@ class UnitOfWork:
             self.connection.execute(account.insert().values(**values))
 
 
-@cache
-def _strike(journal: Table) -> Delete:
-    # made once: a statement that has the lines in itself is a cycle of objects, and stays for long
-    lines = journal.c.line.in_(bindparam('b_lines', expanding=True))
-    return journal.delete().where(journal.c.publisher == bindparam('b_publisher'), lines)
+def _packed(lines: list[str]) -> Iterator[str]:
+    """Yield *lines* joined by line ends, as many at a time as go into a row well."""
+    pack: list[str] = []
+    room = _ROW
+    for line in lines:
+        if pack and len(line) >= room:
+            yield '\n'.join(pack)
+            pack, room = [], _ROW
+        pack.append(line)
+        room -= len(line) + 1
+    if pack:
+        yield '\n'.join(pack)
 
 
 class _TakenBack(Exception):

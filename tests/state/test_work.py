@@ -200,7 +200,7 @@ class Files:
         # past the transactions that are open: what is committed
         connection = sqlite3.connect(self.context.database.engine.url.database)
         query = 'select line from pysyncml_journal order by id'
-        stored = [line for (line,) in connection.execute(query)]
+        stored = [line for (row,) in connection.execute(query) for line in row.split('\n')]
         connection.close()
         self.calls.append((self.name, what, stored))
         if self.fail_in == what:
@@ -372,3 +372,22 @@ def test_accounts_hold_hashes_only(on_disk, tmp_path):
     on_disk.setAccounts({'you': 'new'})
     with on_disk.work() as work:
         assert set(work.accounts()) == {'you'}
+
+
+def test_a_journal_of_many_lines_loses_just_those_that_are_done(on_disk):
+    lines = [f'{number} {"x" * 300}' for number in range(1000)]
+    done = {lines[0], lines[500], *lines[700:]}
+
+    class Many(Files):
+        def prepare(self):
+            return lines
+
+    publisher = Many(on_disk, [], finished=list(done))
+    with on_disk.work() as work:
+        work.publishers.append(publisher)
+    assert publisher.published == lines
+    assert journal(on_disk) == [line for line in lines if line not in done]
+    with on_disk.work() as work:
+        publisher.finished = None
+        work.recover(publisher)
+    assert journal(on_disk) == []
