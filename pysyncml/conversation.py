@@ -49,8 +49,9 @@ log = logging.getLogger(__name__)
 #: message small beside that of its items, small enough to be held in memory a few times.
 MESSAGE_SIZE = 512 * 1024
 
-#: The same between two of our kind, where an item costs little, and the message around it tells.
-LARGE_MESSAGE_SIZE = 3 * MESSAGE_SIZE
+#: The same between two of our kind, where an item costs little, and the message around it tells:
+#: what web servers take that others stand behind.
+LARGE_MESSAGE_SIZE = 1_000_000
 
 #: Seconds between attempts to send a message again whose answer was lost; of the first message
 #: of a session, only one more.
@@ -68,9 +69,9 @@ BUSY_PAUSE, BUSY_TIMES = 3.0, 20
 def limit_for(session: Session, inbound: Message | None, limits: Limits) -> int:
     """Return how many bytes our next message may have."""
     said = inbound.header.max_msg_size if inbound is not None else None
-    usual = LARGE_MESSAGE_SIZE if session.quirks.many_items else MESSAGE_SIZE
-    if session.quirks.single_message:
-        usual = sys.maxsize
+    usual = sys.maxsize if session.quirks.single_message else MESSAGE_SIZE
+    if session.quirks.many_items:
+        usual = max(usual, min(LARGE_MESSAGE_SIZE, limits.part))
     wanted = said or session.peer_max_msg_size
     return limits.room(wanted) if wanted else usual
 

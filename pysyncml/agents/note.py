@@ -29,6 +29,7 @@ from pysyncml.protocol.devinf import ContentTypeInfo
 from pysyncml.storage.spool import Spooled
 
 _DIGITS = 8  # of the length of what is said
+_AS_JSON = json.JSONEncoder().encode
 _MOST_SAID = 1 << 20  # bytes of it
 _HEAD = b'<note><SIFVersion>1.1</SIFVersion>'
 _TITLE = re.compile(r'\A\s*(?:title|name):', re.IGNORECASE)
@@ -112,11 +113,7 @@ class NoteItem(Item, Ext):
         if kind == TYPE_TEXT_PLAIN:
             return [], []
         if kind == TYPE_BARE_NOTE:
-            said: dict[str, Any] = {'name': self.name, 'extensions': self.extensions}
-            if self.left_out is not None:
-                said['sha256'] = self.left_out
-            end = json.dumps(said).encode()
-            return [], [end, b'%08x' % len(end)]
+            return [], [self.bare_end(self.extensions)]
         # SIFVersion is 1.1 even when 1.0 is asked for: the two differ in nothing we write.
         before, after = [_HEAD], []
         if self.name is not None:
@@ -124,6 +121,14 @@ class NoteItem(Item, Ext):
         for name, values in self.extensions.items():
             after += [markup.element(name, value) for value in values]
         return before, [*after, b'</note>']
+
+    def bare_end(self, extensions: Mapping[str, Iterable[str]]) -> bytes:
+        """Return what stands behind the body of a bare note (see :func:`read_bare`)."""
+        said: dict[str, Any] = {'name': self.name, 'extensions': extensions}
+        if self.left_out is not None:
+            said['sha256'] = self.left_out
+        end = _AS_JSON(said).encode()
+        return b'%s%08x' % (end, len(end))
 
     @classmethod
     def load(

@@ -433,7 +433,8 @@ def _size(said: Said) -> tuple[int, int]:
     assert isinstance(command, ItemsCommand)
     item = command.items[0]
     ids = f'{item.source_uri or ""}{item.target_uri or ""}'
-    size, lowest = _OVERHEAD + LONGEST * len(ids), 0
+    plain = ids.isascii() and ids.isalnum()  # as ours are
+    size, lowest = _OVERHEAD + len(ids) * (1 if plain else LONGEST), 0
     data = item.data
     if isinstance(data, Written):
         lowest = data.size

@@ -417,9 +417,14 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self, item: Any, stream: Any, contentType: str | None = None, version: str | None = None
     ) -> Any:
         """Write a note, with the time of its last change."""
-        modified = getattr(item, 'modified', None)
+        modified, extensions = getattr(item, 'modified', None), item.extensions
         if modified is not None:
-            item.extensions = {**item.extensions, _MODIFIED: [_iso(modified)]}
+            extensions = {**extensions, _MODIFIED: [_iso(modified)]}
+        if contentType == pysyncml.TYPE_BARE_NOTE and item.content is None:
+            stream.write(item.body or b'')
+            stream.write(item.bare_end(extensions))
+            return None
+        item.extensions = extensions
         return super().dumpItem(item, stream, contentType, version)
 
     def loadItem(
