@@ -325,9 +325,11 @@ def _write(name: str, thing: Any, dialect: Dialect, instead: Values | None = Non
             raise LocalProtocolError(f'SyncML {dialect.version} has no {part.name} in {name}')
     node = Node(name)
     append = node.children.append
-    for (part, write), value in zip(writing.parts, writing.take(thing), strict=True):
-        if instead is not None and part.field in instead:
-            value = instead[part.field]
+    taken = writing.take(thing)
+    if instead is not None:
+        parts = zip(writing.parts, taken, strict=True)
+        taken = tuple([instead.get(part.field, value) for (part, _), value in parts])
+    for (part, write), value in zip(writing.parts, taken, strict=True):
         if value is None or value is False:
             continue
         if write is None:

@@ -12,6 +12,7 @@ from pysyncml.codec.node import Node
 #: (XML 1.0 §2.2, §2.11). Said by what is not allowed, as the rest takes long to compile.
 UNSAFE = re.compile('[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]')
 
+_SAFE_BYTES = bytes([9, 10, *range(0x20, 0x7F)])
 #: The same without CR, which a numeric reference can write in a value.
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
@@ -99,4 +100,6 @@ def safe_text(content: bytes) -> SafeText | None:
         decoded = SafeText(content, 'utf-8')
     except UnicodeDecodeError:
         return None
+    if not content.translate(None, _SAFE_BYTES):  # sooner found than by looking for the others
+        return decoded
     return None if UNSAFE.search(decoded) else decoded

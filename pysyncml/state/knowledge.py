@@ -315,8 +315,8 @@ class Knowledge:
         update_rows(self._connection, mapping, keys, given_up)
         self._moved.clear()
         dirty = self._dirty.values()
-        stored = [{**mine, **_values(known)} for known in dirty if known.stored]
-        fresh = [{**mine, **_values(known)} for known in dirty if not known.stored]
+        stored = [_values(self.binding_id, known) for known in dirty if known.stored]
+        fresh = [_values(self.binding_id, known) for known in dirty if not known.stored]
         update_rows(self._connection, mapping, keys, stored)
         insert_rows(self._connection, mapping, fresh)
         for known in dirty:
@@ -526,8 +526,9 @@ def _columns(mapping: Any) -> tuple[Any, ...]:
     )
 
 
-def _values(known: Known) -> dict[str, Any]:
+def _values(binding_id: int, known: Known) -> dict[str, Any]:
     return {
+        'binding_id': binding_id,
         'item_id': known.item_id,
         'remote_id': known.remote_id,
         'seq': known.seq,
