@@ -293,6 +293,8 @@ class Incoming:
             self.knowledge.lose_ancestor(known.item_id)
 
     def _situation(self, *, merged: bool = False) -> Situation:
+        if self.known is None and not self.slow:  # then nothing else can be said
+            return Situation(command=self.command.name, here=Here.UNKNOWN, role=self.role)
         stale = self._is_stale()
         self._doubt()
         here = self.here
