@@ -47,27 +47,38 @@ def receive_item(binding: Binding, command: Add | Replace | Delete, item: Item) 
 
 
 def read_ahead(binding: Binding, commands: Iterable[Command]) -> None:
-    """Read the new items of *commands*, and let the agent look for their like, all at once.
+    """Read the items of *commands*; in a slow sync, let the agent look for the like of new ones.
 
-    Only where that is going to be asked: when the peer sends everything. What cannot be read is
-    left for its turn, when it gets its Status.
+    It takes less to do one thing with all of them than all with one after the other; and when the
+    peer sends everything, the agent is asked for all of them at once. What cannot be read is left
+    for its turn, when it gets its Status.
     """
     ahead = binding.read_ahead
     ahead.clear()
-    overridden = type(binding.agent).prefetch_matches is not Agent.prefetch_matches
-    slow = overridden and (binding.progress.slow or binding.mode.slow)
+    if type(binding.agent).prefetch_matches is Agent.prefetch_matches:
+        return
+    slow = binding.progress.slow or binding.mode.slow
+    unknown = []
     for command in commands:
         if not isinstance(command, Add | Replace):
             continue
         for item in command.items:
-            remote_id = item.source_uri if item.source_uri is not None else item.target_uri
-            new = remote_id and binding.known.of_remote(remote_id) is None
-            if new and not item.more_data and isinstance(item.data, bytes):
-                with contextlib.suppress(Exception):
-                    ahead[id(item)] = _load(binding, command, item)
-    if ahead and slow:
-        alike = binding.agent.prefetch_matches(list(ahead.values()))
-        binding.known.prefetch(item_ids=[*map(str, alike)])
+            if item.more_data or not isinstance(item.data, bytes):
+                continue
+            with contextlib.suppress(Exception):
+                ahead[id(item)] = loaded = _load(binding, command, item)
+                if slow and _is_new(binding, item):
+                    unknown.append(loaded)
+    if unknown:
+        binding.known.prefetch(item_ids=[*map(str, binding.agent.prefetch_matches(unknown))])
+
+
+def _is_new(binding: Binding, item: Item) -> bool:
+    """Whether nothing is known of an item by the id that the peer gives it."""
+    if binding.role is Role.CLIENT and item.target_uri is not None:
+        return False
+    remote_id = item.source_uri if item.source_uri is not None else item.target_uri
+    return bool(remote_id) and binding.known.of_remote(remote_id or '') is None
 
 
 def is_partial(command: ItemsCommand, item: Item) -> bool:
