@@ -183,6 +183,32 @@ def test_names_that_were_loaded_keep_step_with_changes(model, connection):
         index.flush()
 
 
+def test_contents_that_were_loaded_keep_step_with_changes(model, connection):
+    def having(sha256):
+        return sorted(row.id for row in index.with_content(sha256))
+
+    index = NoteIndex(model, connection)
+    for item_id, sha256 in (('1', 'x'), ('2', 'x'), ('3', 'y')):
+        index.put(NoteRow(item_id, item_id, item_id, sha256))
+    index.flush()
+
+    index = NoteIndex(model, connection)
+    asked = []
+    listen = event.listens_for(connection, 'before_cursor_execute')
+    listen(lambda _connection, _cursor, statement, *_: asked.append(statement))
+    index.prefetch_contents(['x', 'y', 'z'])
+    assert (having('x'), having('y'), having('z')) == (['1', '2'], ['3'], [])
+    assert len(asked) == 1
+    changed = index.get('1')
+    changed.sha256 = 'y'
+    index.put(changed)
+    index.remove('2')
+    index.put(NoteRow('4', '4', '4', 'z'))
+    for _ in range(2):
+        assert (having('x'), having('y'), having('z')) == ([], ['1', '3'], ['4'])
+        index.flush()
+
+
 def test_a_note_that_got_another_name_before_its_old_one_is_asked_for(model, connection):
     index = NoteIndex(model, connection)
     index.put(row('1', 'a'))

@@ -614,10 +614,15 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         )
 
     def prefetch_matches(self, items: list[Any]) -> list[str]:
-        """Load the rows of our notes that go by the names of *items* at once."""
+        """Load the rows of our notes that have the names, or the contents, of *items* at once."""
+        index = self.desk.index
         names = {item.name for item in items if item.named}
-        self.desk.index.prefetch_named(names)
-        return [row.id for name in names for row in self.desk.index.named(name)]
+        index.prefetch_named(names)
+        unnamed = [item for item in items if not item.named]
+        if unnamed:
+            index.prefetch_contents({sha256 for item in unnamed for sha256 in _contents(item)})
+        rows = [row for name in names for row in index.named(name)]
+        return [row.id for row in (*rows, *(r for item in unnamed for r in self._with_text(item)))]
 
     def matchItem(self, item: Any) -> Note | None:
         """Return our note of the same name; for a peer that sends no names, of the same content."""
@@ -636,12 +641,8 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def _with_text(self, item: Any) -> list[NoteRow]:
         """Return our notes with the text of *item*, whatever became of its line ends."""
-        rows = self.desk.index.with_content(item.digest)
-        for body in variants(item.body or b'') if item.content is None else ():
-            if rows:
-                break
-            rows = self.desk.index.with_content(hashlib.sha256(body).hexdigest())
-        return rows
+        found = map(self.desk.index.with_content, _contents(item))
+        return next(filter(None, found), [])
 
     def _adapt(self, item: Any, row: NoteRow) -> None:
         """Give what a peer sends as plain text the name and the line ends of our note."""
@@ -700,6 +701,14 @@ def _body_of(item: Any) -> Any:
     if item.content is not None:
         return item.content
     return item.body if item.body is not None else b''
+
+
+def _contents(item: Any) -> Iterator[str]:
+    """Yield the digests of a text, and of what it is with other line ends."""
+    yield item.digest
+    if item.content is None:
+        for body in variants(item.body or b''):
+            yield hashlib.sha256(body).hexdigest()
 
 
 def is_text(body: bytes) -> bool:

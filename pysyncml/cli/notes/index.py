@@ -108,6 +108,8 @@ class NoteIndex:
         self._new_names: dict[str, tuple[str, ...]] = {}
         # names that were asked for → the notes that go, or went, by them
         self._by_name: dict[str, dict[str, None]] = {}
+        # contents that were asked for → the notes that have, or had, them
+        self._by_content: dict[str, dict[str, None]] = {}
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -193,8 +195,21 @@ class NoteIndex:
 
     def with_content(self, sha256: str) -> list[NoteRow]:
         """Return the notes whose content has this digest."""
+        if sha256 not in self._by_content:
+            self.prefetch_contents([sha256])
+        rows = map(self._rows.get, self._by_content[sha256])
+        return [row for row in rows if row is not None and row.sha256 == sha256]
+
+    def prefetch_contents(self, digests: Iterable[str]) -> None:
+        """Load the notes whose contents have these digests at once: all rows are looked at."""
+        wanted = [sha256 for sha256 in digests if sha256 not in self._by_content]
         self.flush()
-        return self._among(self._table.c.sha256, [sha256])
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            self._by_content.update((sha256, {}) for sha256 in chunk)
+            for row in self._among(self._table.c.sha256, chunk):
+                if row.sha256 in self._by_content:  # it may have another one since
+                    self._by_content[row.sha256][row.id] = None
 
     def misplaced(self) -> list[NoteRow]:
         """Return the notes that do not lie where their names say."""
@@ -239,6 +254,8 @@ class NoteIndex:
             self._new_names[row.name] = (*alike, row.id)
         if row.name in self._by_name:
             self._by_name[row.name][row.id] = None
+        if row.sha256 in self._by_content:
+            self._by_content[row.sha256][row.id] = None
         self._dirty.add(row.id)
         self._removed.discard(row.id)
 
