@@ -90,7 +90,11 @@ def main(argv: list[str] | None = None) -> int:
     # them at every 700th costs more than a tenth of all time, and finds little; but each message
     # leaves some, as queries know themselves, and they hold its ids and lines
     gc.set_threshold(5_000)
-    return NotesEngine().configure(argv).run()
+    gc.disable()  # what a start makes stays
+    engine = NotesEngine().configure(argv)
+    gc.freeze()
+    gc.enable()
+    return engine.run()
 
 
 def application(directory: str, *arguments: str) -> Any:
