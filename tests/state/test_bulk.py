@@ -12,13 +12,14 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    bindparam,
     create_engine,
     event,
     select,
 )
 from sqlalchemy.dialects import mysql, postgresql
 
-from pysyncml.state.bulk import _compiled, delete_rows, insert_rows, update_rows
+from pysyncml.state.bulk import _compiled, delete_rows, insert_rows, select_rows, update_rows
 
 THINGS = Table(
     'thing',
@@ -74,6 +75,22 @@ def test_the_same_as_sqlalchemy_writes(connection):
     connection.execute(THINGS.insert(), values)
     assert rows(connection) == ours
     assert list(connection.exec_driver_sql(raw)) == as_stored
+
+
+def test_the_same_as_sqlalchemy_reads(connection):
+    rows = [{'id': n, 'key': f'k{n}', 'body': b'%d' % n, 'more': {'n': n}} for n in range(9)]
+    insert_rows(connection, THINGS, [*rows, {**rows[0], 'id': 9, 'more': None}])
+    columns = THINGS.c.id, THINGS.c.more, THINGS.c.body, THINGS.c.key
+    among = THINGS.c.key.in_(bindparam('keys', expanding=True))
+    many = select(*columns).where(THINGS.c.id > bindparam('after'), among).order_by(THINGS.c.id)
+    few = select(*columns).where(THINGS.c.id != 3).order_by(THINGS.c.id).limit(bindparam('most'))
+    for keys in (['k0', 'k5', 'k8', '?', 'x'], ['k1'], [f'k{n}' for n in range(300)]):
+        values = {'keys': keys, 'after': 0}
+        read = [tuple(row) for row in select_rows(connection, many, values)]
+        assert read == [tuple(row) for row in connection.execute(many, values)]
+        assert read
+    read = [tuple(row) for row in select_rows(connection, few, {'most': 4})]
+    assert read == [(n, {'n': n}, b'%d' % n, f'k{n}') for n in (0, 1, 2, 4)]
 
 
 def test_nothing_to_write(connection):

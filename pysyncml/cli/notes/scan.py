@@ -68,6 +68,7 @@ class Scan:
             StoreEmpty: all notes have vanished.
             TooManyDeletions: more notes have vanished than may without a word.
         """
+        self.agent.recent.clear()
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
