@@ -21,7 +21,7 @@ pytestmark = pytest.mark.interop
 # while the client sends, and ten more while the server does.
 NOTES = 120
 LIMIT = 10_240
-WHEN = pytest.mark.parametrize('when', [2, 5, 12, 16])
+WHEN = pytest.mark.parametrize('when', [2, 5, 12, 15])
 
 
 def fill(meeting, *names):
