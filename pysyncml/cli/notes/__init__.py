@@ -91,9 +91,11 @@ def main(argv: list[str] | None = None) -> int:
     # leaves some, as queries know themselves, and they hold its ids and lines
     gc.set_threshold(5_000)
     gc.disable()  # what a start makes stays
-    engine = NotesEngine().configure(argv)
-    gc.freeze()
-    gc.enable()
+    try:
+        engine = NotesEngine().configure(argv)
+        gc.freeze()
+    finally:
+        gc.enable()
     return engine.run()
 
 
