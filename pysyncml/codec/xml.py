@@ -196,9 +196,7 @@ class _Reader:
 
     def start(self, raw: str, attributes: dict[str, str]) -> None:
         stack = self._stack
-        self._count += 1
-        if self._count > MAX_ELEMENTS or len(stack) > MAX_DEPTH:
-            self.count(0)
+        self.count(0)
         name = self._names.get(raw) or self._name(raw)
         parent = stack[-1]
         if parent.name == 'Data' and name not in DATA_PARTS:

@@ -124,8 +124,6 @@ def take(binding: Binding, item: Item, action: Callable[[], int]) -> Answer:
 def attempt(binding: Binding, action: Callable[[], int]) -> Answer:
     """Return the Status code of *action*, and a line about what went wrong, if anything did."""
     try:
-        if not binding.agent.transactional:
-            return action(), ''  # nothing has to be taken back
         with binding.savepoint():
             return action(), ''
     except StateDamaged:

@@ -247,15 +247,13 @@ def _children(binding: Binding, room: Room, best: int) -> list[Said]:
             most -= 1
             if room.left <= 0 or most <= 0:
                 return saids
-        if progress.wanted_whole:
-            for pending in page:  # also what was left out of it
-                _leave_out(progress, pending)
+        for pending in page:  # also what was left out of it
+            _leave_out(progress, pending)
 
 
 def _pass_over(progress: Progress, pending: Pending) -> None:
     progress.cursor = pending.turn
-    if progress.wanted_whole:
-        _leave_out(progress, pending)
+    _leave_out(progress, pending)
 
 
 def _leave_out(progress: Progress, pending: Pending) -> None:

@@ -111,27 +111,15 @@ class _Taps:
 
         return wrapped
 
-    def read(self, function: Any) -> Any:
-        """Return ``os.read`` with a tap on it."""
+    def descriptor(self, name: str, function: Any) -> Any:
+        """Return ``os.read`` or ``os.write`` with a tap on it."""
 
-        def wrapped(fd: int, count: int) -> bytes:
+        def wrapped(fd: int, what: Any) -> Any:
             path = self.folders.get(fd, '')
-            self.tell('read', path, False)
-            data: bytes = function(fd, count)
-            self.tell('read', path, True)
-            return data
-
-        return wrapped
-
-    def write(self, function: Any) -> Any:
-        """Return ``os.write`` with a tap on it."""
-
-        def wrapped(fd: int, data: Any) -> int:
-            path = self.folders.get(fd, '')
-            self.tell('write', path, False)
-            count: int = function(fd, data)
-            self.tell('write', path, True)
-            return count
+            self.tell(name, path, False)
+            result = function(fd, what)
+            self.tell(name, path, True)
+            return result
 
         return wrapped
 
@@ -231,7 +219,8 @@ def tapped(listener: Listener, *, durable: bool = False) -> Iterator[None]:
                 function = _no_sync
             setattr(os, name, taps.wrap(name, function))
         os.fdopen, os.scandir = taps.fdopen(os.fdopen), taps.scandir(os.scandir)
-        os.read, os.write = taps.read(os.read), taps.write(os.write)
+        os.read = taps.descriptor('read', os.read)
+        os.write = taps.descriptor('write', os.write)
         builtins.open = taps.opens(io.open)
         if rename is not None:
             wrapped = taps.exclusive(rename)

@@ -45,12 +45,6 @@ class Places:
 
     def is_taken(self, path: str, row: NoteRow | None = None) -> bool:
         """Return whether something other than *row* lies, or will lie, at *path*."""
-        key = self.agent.fold(path)
-        if key not in self._claimed and not self._folders.get(key):
-            try:
-                os.lstat(self.agent.full(path))
-            except OSError:
-                return False  # as most often
         return next(self._in_the_way(path, row), None) is not None
 
     def obstacles(self, path: str, row: NoteRow | None = None) -> set[str]:
