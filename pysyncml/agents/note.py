@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from pysyncml.agents import markup
 from pysyncml.agents.base import Agent, Ext, Item
@@ -67,11 +67,9 @@ class NoteItem(Item, Ext):
         **ext: str,
     ) -> None:
         """Make a note; other keywords are extensions, e.g. ``Categories='work, urgent'``."""
-        Ext.__init__(self)
         self.id, self.name = id, name
         self.body = markup.to_bytes(body) if isinstance(body, str) else body
-        if extensions is not None:
-            self.extensions = extensions
+        self.extensions = extensions or {}
         for key, value in ext.items():
             self.addExtension(key, value)
 
@@ -160,27 +158,23 @@ class NoteItem(Item, Ext):
         Raises:
             InvalidContent: they are none.
         """
-        note, size = cls._bare(len(data), lambda start, count: data[start : start + count])
-        note.body = data[:size] if note.left_out is None else None
+        end = read_bare(len(data), lambda start, count: data[start : start + count])
+        body = data[: end.begins] if end.left_out is None else None
+        note = cls(end.name, body, extensions=end.extensions)
+        note.left_out = end.left_out
         return note
 
     @classmethod
     def _large(cls, stream: Spooled, kind: str) -> Any:
         """Return a note whose body stays where it is."""
         if kind == TYPE_BARE_NOTE:
-            note, size = cls._bare(stream.size, stream.read_at)
+            end = read_bare(stream.size, stream.read_at)
+            note, size = cls(end.name, extensions=end.extensions), end.begins
+            note.left_out = end.left_out
         else:
             note, size = cls(first_line(stream.read_at(0, 5 * _LONGEST))), stream.size
         note.content = stream.beginning(size)
         return note
-
-    @classmethod
-    def _bare(cls, size: int, read_at: Callable[[int, int], bytes]) -> tuple[Any, int]:
-        """Return a bare note without its body, and how many bytes that has."""
-        end, said = read_bare(size, read_at)
-        note = cls(said['name'], extensions=said['extensions'])
-        note.left_out = said['sha256']
-        return note, end
 
     @classmethod
     def _from_sif(cls, data: bytes) -> Any:
@@ -212,10 +206,20 @@ def _guess(data: bytes) -> str:
     return TYPE_SIF_NOTE if looks_like_sif else TYPE_TEXT_PLAIN
 
 
-def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dict[str, Any]]:
-    """Return how many bytes the body of a bare note has, and what else is said of it.
+class BareEnd(NamedTuple):
+    """What stands behind the body of a bare note.
 
-    That is its ``name`` and its ``extensions``, and the ``sha256`` of a body that is left out.
+    ``begins`` is how many bytes the body has, ``left_out`` the SHA-256 of one that is left out.
+    """
+
+    begins: int
+    name: str | None
+    extensions: dict[str, list[str]]
+    left_out: str | None
+
+
+def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> BareEnd:
+    """Return what stands behind the body of a bare note.
 
     Args:
         size: bytes of the whole.
@@ -226,21 +230,21 @@ def read_bare(size: int, read_at: Callable[[int, int], bytes]) -> tuple[int, dic
     """
     digits = read_at(max(size - _DIGITS, 0), _DIGITS)
     length = int(digits, 16) if _LENGTH.fullmatch(digits) else _MOST_SAID
-    end = size - _DIGITS - length
-    if length >= _MOST_SAID or end < 0:
+    begins = size - _DIGITS - length
+    if length >= _MOST_SAID or begins < 0:
         raise InvalidContent('not a bare note: its end is missing')
     try:
-        said = json.loads(str(read_at(end, length), 'ascii'))
+        said = json.loads(str(read_at(begins, length), 'ascii'))
         name, found = said['name'], said['extensions']
         if name is not None and not isinstance(name, str):
             raise TypeError
         extensions = {str(key): [str(value) for value in found[key]] for key in found}
         left_out = said.get('sha256')
-        if left_out is not None and (end or not _SHA256.fullmatch(left_out)):
+        if left_out is not None and (begins or not _SHA256.fullmatch(left_out)):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidContent('not a bare note: what it says of itself cannot be read') from None
-    return end, {'name': name, 'extensions': extensions, 'sha256': left_out}
+    return BareEnd(begins, name, extensions, left_out)
 
 
 def first_line(body: bytes) -> str:

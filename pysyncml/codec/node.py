@@ -26,11 +26,11 @@ class Node:
     __slots__ = ('children', 'name', 'text')
 
     def __init__(
-        self, name: str, text: str | bytes | None = None, children: Iterable[Node] = ()
+        self, name: str, text: str | bytes | None = None, children: Iterable[Node] | None = None
     ) -> None:
         self.name = name
         self.text = text
-        self.children = list(children)
+        self.children = [] if children is None else list(children)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
 from functools import cache, partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pysyncml.codec import ctcap, embedded, values
 from pysyncml.codec.grammar import INSIDE, META_PARTS, MODELS, VERSIONS, Kind, Model, Part
@@ -71,7 +71,7 @@ class _Reading:
     make: Callable[..., Any]
     plain: bool  # make takes keywords
     many: tuple[str, ...]
-    needed: dict[str, str]
+    needed: tuple[str, ...]
     has_meta: bool
     has_items: bool
 
@@ -93,7 +93,7 @@ def _reading(name: str) -> _Reading:
         make=shape.make if shape else model.cls,
         plain=shape is None,
         many=tuple(part.field for part in model.parts if part.many),
-        needed={f.name: '' for f in own if f.default is MISSING and f.default_factory is MISSING},
+        needed=tuple(f.name for f in own if f.default is MISSING and f.default_factory is MISSING),
         has_meta='Meta' in parts,
         has_items=has_items,
     )
@@ -134,8 +134,8 @@ def _read(name: str, node: Node) -> Any:
             found[field] = tuple(found[field])
     if not reading.plain:
         return reading.make(found)
-    for field in reading.needed.keys() - found.keys():
-        found[field] = ''
+    for field in reading.needed:
+        found.setdefault(field, '')
     return reading.make(**found)
 
 
@@ -275,11 +275,20 @@ def from_command(command: Command, dialect: Dialect) -> Node:
     return _write(command.name, command, dialect)
 
 
+class _PartWriting(NamedTuple):
+    """The same about one part of it; ``write`` is ``None`` for text."""
+
+    name: str
+    field: str
+    many: bool
+    write: Callable[[str, Any, Dialect], Node | None] | None
+
+
 @immutable()
 class _Writing:
     """What writing needs to know about an element in one version of the protocol."""
 
-    parts: tuple[tuple[Part, Callable[[str, Any, Dialect], Node | None] | None], ...]
+    parts: tuple[_PartWriting, ...]
     take: Callable[[Any], tuple[Any, ...]]
     too_new: tuple[Part, ...]  # that cannot just be left out
 
@@ -292,10 +301,10 @@ def _writing(name: str, version: str) -> _Writing:
     for part in model.parts:
         since = part.since or (INSIDE[model.page][part.name].since if part.name else '')
         if since <= version <= part.until:
-            fitting.append((part, _WRITERS[part.kind]))
+            fitting.append(_PartWriting(part.name, part.field, part.many, _WRITERS[part.kind]))
         elif part.vital:
             too_new.append(part)
-    take = _taker(model, SHAPES.get(name), tuple(part.field for part, _ in fitting))
+    take = _taker(model, SHAPES.get(name), tuple(part.field for part in fitting))
     return _Writing(tuple(fitting), take, tuple(too_new))
 
 
@@ -328,19 +337,19 @@ def _write(name: str, thing: Any, dialect: Dialect, instead: Values | None = Non
     taken = writing.take(thing)
     if instead is not None:
         parts = zip(writing.parts, taken, strict=True)
-        taken = tuple([instead.get(part.field, value) for (part, _), value in parts])
-    for (part, write), value in zip(writing.parts, taken, strict=True):
+        taken = tuple([instead.get(part.field, value) for part, value in parts])
+    for (element, _, many, write), value in zip(writing.parts, taken, strict=True):
         if value is None or value is False:
             continue
         if write is None:
-            for each in value if part.many else (value,):
-                append(Node(part.name, each))
-        elif part.name == 'Item':
+            for each in value if many else (value,):
+                append(Node(element, each))
+        elif element == 'Item':
             above = getattr(thing, 'meta', None)
             node.children += [_write_item(item, above, dialect) for item in value]
         else:
-            for each in value if part.many else (value,):
-                if (child := write(part.name, each, dialect)) is not None:
+            for each in value if many else (value,):
+                if (child := write(element, each, dialect)) is not None:
                     append(child)
     return node
 

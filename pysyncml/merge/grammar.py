@@ -63,9 +63,9 @@ def md5(value: Any) -> str:
 
 def quote(value: Any) -> str:
     """Return *value* percent-quoted."""
-    if isinstance(value, str) and _UNQUOTED(value):
-        return value
-    return to_bytes(value).decode('latin-1').translate(_QUOTED)
+    plain = isinstance(value, str) and value.isascii()
+    text: str = value if plain else to_bytes(value).decode('latin-1')
+    return text if _UNQUOTED(text) else text.translate(_QUOTED)
 
 
 def unquote(text: str) -> bytes:
@@ -107,6 +107,13 @@ class Change:
 
     kind: ItemState
     initial: Initial | None = None
+
+    @classmethod
+    def between(cls, before: Any, after: Any) -> Change:
+        """Return what made *after* of *before*; ``None`` stands for no value."""
+        if before is None:
+            return cls(ADDED)
+        return cls(DELETED if after is None else MODIFIED, Initial.of(before))
 
 
 def split_chain(spec: str) -> list[str]:

@@ -22,9 +22,12 @@ from pysyncml.merge.grammar import (
     ADDED,
     DELETED,
     MODIFIED,
+    Change,
     decode_composite,
+    encode_attributes,
     encode_composite,
     join_specs,
+    pack,
     split_chain,
     to_bytes,
 )
@@ -76,6 +79,16 @@ class MergerFactory:
             InvalidChangeSpec: it does not follow the grammar.
         """
         raise NotImplementedError
+
+    def spec_of(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+        """Return the spec that leads from the fields *after* back to what they were *before*.
+
+        It is what a merger says that is told of the change; without one, it may take less.
+        """
+        merger = self.newMerger()
+        for name in after:
+            merger.pushChange(name, before.get(name), after[name])
+        return merger.getChangeSpec()
 
 
 def _unknown(what: str) -> ConflictError:
@@ -353,6 +366,22 @@ class CompositeMergerFactory(MergerFactory):
     def newMerger(self, changeSpec: str | None = None) -> CompositeMerger:
         """Return a merger; see :meth:`MergerFactory.newMerger`."""
         return CompositeMerger(self, changeSpec)
+
+    def spec_of(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+        """Return the spec of a change; see :meth:`MergerFactory.spec_of`."""
+        if not self.sharedDefault or type(self.default) is not AttributeMergerFactory:
+            return super().spec_of(before, after)
+        specs: dict[str, str] = {}
+        shared: dict[str, Change] = {}
+        for name, new in after.items():
+            old, factory = before.get(name), self.mergers.get(name)
+            if factory is not None:
+                merger = factory.newMerger()
+                merger.pushChange(*((name,) if merger.namesFields else ()), old, new)
+                specs[name] = merger.getChangeSpec()
+            elif old != new:
+                shared[name] = Change.between(old, new)
+        return encode_composite(pack(encode_attributes(shared)), specs)
 
 
 __all__ = [

@@ -120,12 +120,13 @@ class Limits:
         Raises:
             TooLong: they are too long.
         """
-        if not self.is_id(item.target_uri, item.source_uri, item.target_parent, item.source_parent):
-            raise TooLong(f'an id has {self.id:,} characters at most')
+        for text in (item.target_uri, item.source_uri, item.target_parent, item.source_parent):
+            if text is not None and not self.is_id(text):
+                raise TooLong(f'an id has {self.id:,} characters at most')
 
-    def is_id(self, *texts: str | None) -> bool:
-        """Return whether *texts* are short enough for ids."""
-        return all(text is None or len(text) <= self.id for text in texts)
+    def is_id(self, text: str) -> bool:
+        """Return whether a *text* is short enough for an id."""
+        return len(text) <= self.id
 
     def room(self, wanted: int) -> int:
         """Return the bytes of our next message, where the peer takes as many as *wanted*."""

@@ -139,6 +139,7 @@ class Knowledge:
         self._dirty: dict[str, Known] = {}
         self._deleted: set[str] = set()
         self._moved: set[str] = set()  # items whose stored row may hold an outdated remote id
+        self._paired: set[str] = set()  # items of which what is in an index is to be written, too
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -218,14 +219,17 @@ class Knowledge:
         """Change what the peer knows of an item; a new row if there was none."""
         known = self.of_item(item_id)
         if known is None:
-            known = Known(item_id, stored=item_id in self._deleted)
+            known = self._by_item[item_id] = Known(item_id, stored=item_id in self._deleted)
             if known.stored:
                 self._deleted.discard(item_id)
                 self._moved.add(item_id)
-            self._by_item[item_id] = known
-        if values.get('remote_id', known.remote_id) != known.remote_id:
-            self._move(known, values['remote_id'])
-        if 'digest' in values:
+                self._paired.add(item_id)
+        remote_id = values.get('remote_id', known.remote_id)
+        if remote_id != known.remote_id:
+            self._move(known, remote_id)
+        if 'unconfirmed' in values:
+            self._paired.add(item_id)
+        if known.digest and 'digest' in values:
             known.outgrow(values['digest'])
         for name, value in values.items():
             setattr(known, name, value)
@@ -234,6 +238,7 @@ class Knowledge:
 
     def _move(self, known: Known, remote_id: str | None) -> None:
         # a remote id belongs to one item only: take it away from whoever had it
+        self._paired.add(known.item_id)
         if known.remote_id is not None:
             self._by_remote[known.remote_id] = None
             self._moved.add(known.item_id)
@@ -244,6 +249,7 @@ class Knowledge:
             other.remote_id = None
             self._dirty[other.item_id] = other
             self._moved.add(other.item_id)
+            self._paired.add(other.item_id)
         self._by_remote[remote_id] = known
 
     def forget(self, item_id: str) -> None:
@@ -265,6 +271,7 @@ class Knowledge:
         self._dirty.clear()
         self._deleted.clear()
         self._moved.clear()
+        self._paired.clear()
         mapping = self._t.mapping
         self._connection.execute(mapping.delete().where(mapping.c.binding_id == self.binding_id))
 
@@ -314,14 +321,19 @@ class Knowledge:
         given_up = [{**mine, 'item_id': item, 'remote_id': None} for item in self._moved]
         update_rows(self._connection, mapping, keys, given_up)
         self._moved.clear()
-        dirty = self._dirty.values()
-        stored = [_values(self.binding_id, known) for known in dirty if known.stored]
-        fresh = [_values(self.binding_id, known) for known in dirty if not known.stored]
-        update_rows(self._connection, mapping, keys, stored)
-        insert_rows(self._connection, mapping, fresh)
-        for known in dirty:
+        fresh: list[dict[str, Any]] = []
+        paired: list[dict[str, Any]] = []
+        rest: list[dict[str, Any]] = []
+        for known in self._dirty.values():
+            rows = rest if known.item_id not in self._paired else paired
+            rows = rows if known.stored else fresh
+            rows.append(_values(self.binding_id, known, whole=rows is not rest))
             known.stored = True
+        update_rows(self._connection, mapping, keys, paired)
+        update_rows(self._connection, mapping, keys, rest)
+        insert_rows(self._connection, mapping, fresh)
         self._dirty.clear()
+        self._paired.clear()
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -526,15 +538,17 @@ def _columns(mapping: Any) -> tuple[Any, ...]:
     )
 
 
-def _values(binding_id: int, known: Known) -> dict[str, Any]:
-    return {
+def _values(binding_id: int, known: Known, *, whole: bool) -> dict[str, Any]:
+    """Return the row that says what is *known*; not *whole*, without what is in an index."""
+    values = {
         'binding_id': binding_id,
         'item_id': known.item_id,
-        'remote_id': known.remote_id,
         'seq': known.seq,
         'offered': known.offered,
-        'unconfirmed': known.unconfirmed,
         'seen': known.seen,
         'digest': known.digest,
         'past': known.past,
     }
+    if whole:
+        values |= {'remote_id': known.remote_id, 'unconfirmed': known.unconfirmed}
+    return values

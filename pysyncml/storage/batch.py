@@ -15,9 +15,9 @@ import os
 import secrets
 import stat as kinds
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pysyncml.errors import InvalidItem, StorageError, StoreFull
 from pysyncml.immutable import immutable
@@ -27,7 +27,7 @@ from pysyncml.storage.files import NO_ROOM, looks, looks_of, parent_of, parts_of
 if TYPE_CHECKING:
     from pysyncml.storage.directory import DirectoryStorage
 
-VERSION = 1
+VERSION = 2
 _AS_JSON = json.JSONEncoder(separators=(',', ':')).encode
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
@@ -66,20 +66,20 @@ class Operation:
 
     def line(self, body: tuple[int, int, int] | None = None) -> str:
         """Return the operation as a line of JSON, all ASCII; *body* is told if it was not known."""
-        fields: dict[str, Any] = {
-            'v': VERSION,
-            'id': self.id,
-            'batch': self.batch,
-            'item': self.item,
-            'key': self.key,
-            'source': self.source,
-            'token': self.token,
-            'expect': None if self.expect is None else self.expect.hex(),
-            'body': self.body if body is None else body,
-            'label': self.label,
-            'digest': self.digest,
-        }
-        return _AS_JSON(fields)
+        told = (
+            VERSION,
+            self.id,
+            self.batch,
+            self.item,
+            self.key,
+            self.source,
+            self.token,
+            None if self.expect is None else self.expect.hex(),
+            self.body if body is None else body,
+            self.label,
+            self.digest,
+        )
+        return _AS_JSON(told)
 
     @classmethod
     def of_line(cls, line: str) -> Operation:
@@ -89,18 +89,24 @@ class Operation:
             ValueError: the line does not tell one.
         """
         try:
-            fields: dict[str, Any] = json.loads(line)
-            if fields.pop('v') != VERSION:
+            told = json.loads(line)
+            if isinstance(told, dict):  # as version 1 told it
+                told = [told[name] for name in _IN_ORDER]
+            values = dict(zip(_IN_ORDER, told, strict=True))
+            if values.pop('v') not in (1, VERSION):
                 raise ValueError('it was written by another version')
-            if fields['expect'] is not None:
-                fields['expect'] = bytes.fromhex(fields['expect'])
-                looks_of(fields['expect'])
-            if fields['body'] is not None:
-                size, mtime, inode = fields['body']
-                fields['body'] = int(size), int(mtime), int(inode)
-            return cls(**fields)
+            if values['expect'] is not None:
+                values['expect'] = bytes.fromhex(values['expect'])
+                looks_of(values['expect'])
+            if values['body'] is not None:
+                size, mtime, inode = values['body']
+                values['body'] = int(size), int(mtime), int(inode)
+            return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f'it is no line of a journal ({error})') from None
+
+
+_IN_ORDER = ('v', *(field.name for field in fields(Operation)))
 
 
 class Batch:

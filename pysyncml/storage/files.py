@@ -208,6 +208,12 @@ def lstat_at(spot: Spot) -> os.stat_result | None:
         return None
 
 
+def regular_at(spot: Spot) -> os.stat_result | None:
+    """Return the file in *spot*; ``None`` if there is none that could be a note of ours."""
+    stat = lstat_at(spot)
+    return stat if stat is not None and kinds.S_ISREG(stat.st_mode) else None
+
+
 def remove(spot: Spot) -> None:
     """Remove the file in *spot*; it is no error if there is none."""
     with contextlib.suppress(FileNotFoundError):
@@ -395,6 +401,7 @@ class Held(Tree):
         super().__init__(root)
         self._open: dict[str, tuple[int, int, int]] = {}  # folder → descriptor, device, inode
         self._looked_at: dict[str, float] = {}  # folder → when
+        self._last = ''  # the folder that was asked for last
 
     def at(self, key: str, *, create: bool = False) -> contextlib.AbstractContextManager[Spot]:
         """Do the same as :meth:`Tree.at`."""
@@ -408,7 +415,7 @@ class Held(Tree):
             return None
 
     def spot(self, key: str, *, create: bool = False) -> Spot:
-        """Return the spot of *key*, to be used before other folders are asked for.
+        """Return the spot of *key*, to be used before more than one other folder is asked for.
 
         Raises:
             FileNotFoundError, Blocked, InvalidName: see :meth:`Tree.at`.
@@ -417,12 +424,13 @@ class Held(Tree):
         held, looked_at = self._open.get(folder), self._looked_at.get(folder, -inf)
         is_name = name not in _NO_PARTS and '\0' not in name
         if held is not None and is_name and monotonic() - looked_at < _SOON:
+            self._last = folder
             return Spot(name, held[0])
         *folders, name = parts_of(key)
         if not HAS_DIR_FD:
             return Spot(os.path.join(self._look(folders, create=create), name), None)
         fd = self._folder(folders, create=create)
-        self._looked_at[folder] = monotonic()
+        self._looked_at[folder], self._last = monotonic(), folder
         return Spot(name, fd)
 
     def look_anew(self) -> None:
@@ -467,9 +475,9 @@ class Held(Tree):
 
     def _hold(self, path: str, fd: int) -> tuple[int, int, int]:
         if len(self._open) >= _MOST_OPEN:
-            for other in [
-                one for one in self._open if one and not f'{path}/'.startswith(f'{one}/')
-            ]:
+            above = f'{path}/'
+            kept = {'', self._last, *(one for one in self._open if above.startswith(f'{one}/'))}
+            for other in self._open.keys() - kept:
                 os.close(self._open.pop(other)[0])
         stat = os.fstat(fd)
         self._open[path] = fd, stat.st_dev, stat.st_ino

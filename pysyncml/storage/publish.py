@@ -34,6 +34,7 @@ from pysyncml.storage.files import (
     lstat_at,
     parent_of,
     place_new,
+    regular_at,
     remove,
     same_file,
     sync,
@@ -198,8 +199,10 @@ class _Run(Steps):
 
     def _write(self, operation: Operation, key: str, token: str) -> Outcome:
         body = self._state.own(f'staged/{token}')
-        if operation.source is None and operation.id in self._fresh and self._put(body, key):
-            return self._outcome(operation, key, operation.body)
+        if operation.source is None and operation.id in self._fresh:
+            spot = self._put(body, key)
+            if spot is not None:
+                return self._outcome(operation, key, operation.body, spot)
         self._files.look_anew()
         staged = lstat_at(body)
         where = self._where(operation)
@@ -219,13 +222,14 @@ class _Run(Steps):
         self._discard(operation)
         return self._outcome(operation, final, operation.body)
 
-    def _put(self, body: Spot, key: str) -> bool:
-        """Put a body that was just staged where nothing is; return whether that could be done."""
+    def _put(self, body: Spot, key: str) -> Spot | None:
+        """Put a body that was just staged where nothing is; return where, if that could be done."""
         try:
-            place_new(body, self._files.spot(key, create=True))
+            spot = self._files.spot(key, create=True)
+            place_new(body, spot)
         except OSError:
-            return False  # there is more to it
-        return True
+            return None  # there is more to it
+        return spot
 
     def _written(self, operation: Operation, key: str, where: Where | None) -> Outcome:
         """Tell what became of a body that was placed by an earlier go."""
@@ -263,8 +267,9 @@ class _Run(Steps):
 
     def _move(self, operation: Operation, key: str) -> Outcome:
         expected = None if operation.expect is None else looks_of(operation.expect)
-        if self._rename(operation, key):
-            return self._outcome(operation, key, expected)
+        spot = self._rename(operation, key)
+        if spot is not None:
+            return self._outcome(operation, key, expected, spot)
         self._files.look_anew()
         self._lift(operation)
         where = self._where(operation)
@@ -283,9 +288,14 @@ class _Run(Steps):
         return Outcome('', operation.item, ok=True, key=kept)
 
     def _outcome(
-        self, operation: Operation, key: str, expected: tuple[int, int, int] | None
+        self,
+        operation: Operation,
+        key: str,
+        expected: tuple[int, int, int] | None,
+        spot: Spot | None = None,
     ) -> Outcome:
-        stat = self._files.regular(key)
+        """Tell what is at *key*, the *spot* of which may be at hand."""
+        stat = self._files.regular(key) if spot is None else regular_at(spot)
         if stat is not None and expected is not None and looks(stat) != expected:
             stat = None
         return Outcome('', operation.item, ok=True, key=key, stat=stat)

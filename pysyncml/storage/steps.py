@@ -12,11 +12,13 @@ from pysyncml.errors import ItemBusy, SyncmlError
 from pysyncml.storage.batch import Operation
 from pysyncml.storage.files import (
     Held,
+    Spot,
     looks,
     looks_of,
     lstat_at,
     parent_of,
     place_new,
+    regular_at,
     stamp,
     sync,
 )
@@ -89,23 +91,24 @@ class Steps:
             return self._files.place(self._state.own(aside_of(operation)), operation.source or '')
         return None
 
-    def _rename(self, operation: Operation, key: str) -> bool:
+    def _rename(self, operation: Operation, key: str) -> Spot | None:
         """Rename a file at once if it is the one we know and nothing is in its way.
 
-        Return whether that is done; else there is more to it.
+        Return where it is then; ``None`` if there is more to it.
         """
         begun = {operation.id, f'{operation.id}.where'} & self._seen_aside
         if begun or operation.source is None or operation.expect is None:
-            return False
-        now = self._files.regular(operation.source)
-        if now is None or looks(now)[2] != looks_of(operation.expect)[2]:
-            return False
+            return None
         try:
-            self._files.spot(key, create=True)  # to open its folder later might close the other
-            place_new(self._files.spot(operation.source), self._files.spot(key))
+            old = self._files.spot(operation.source)
+            now = regular_at(old)
+            if now is None or looks(now)[2] != looks_of(operation.expect)[2]:
+                return None
+            new = self._files.spot(key, create=True)
+            place_new(old, new)
         except (OSError, SyncmlError):
-            return False
-        return True
+            return None
+        return new
 
     def _waiting(self, operation: Operation) -> os.stat_result | None:
         """Return the file at the operation's source if it is still to be taken from there."""

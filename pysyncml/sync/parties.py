@@ -27,6 +27,7 @@ from pysyncml.sync.object_cache import ObjectCache
 from pysyncml.sync.pairing import common_types, find_uri
 
 _MODES = {int(mode): mode for mode in SyncType}  # asked for with each item: quicker than an enum
+_NOTHING_TO_TAKE_BACK = contextlib.nullcontext()
 
 
 class LocalStore(Protocol):
@@ -81,6 +82,7 @@ class Binding:
         self.record = record
         self.progress = progress
         self.parties = parties
+        self.role = parties.session.role  #: Our role.
         #: Whether an item of which parts are missing is there; ``None``: not looked up yet.
         self.unfinished: bool | None = None
         # worked out of what the peer has announced, as long as it does not announce something else
@@ -105,11 +107,6 @@ class Binding:
         code = self.mode.alert
         slow = self.progress.slow and code == AlertCode.TWO_WAY
         return AlertCode.SLOW_SYNC if slow else AlertCode(code)
-
-    @property
-    def role(self) -> Role:
-        """Our role."""
-        return self.parties.session.role
 
     @property
     def we_send(self) -> bool:
@@ -177,7 +174,7 @@ class Binding:
         """Return a block whose work in the database is taken back if it fails."""
         if self.agent.transactional:
             return self.parties.work.savepoint()
-        return contextlib.nullcontext()
+        return _NOTHING_TO_TAKE_BACK
 
     def problem(self, text: str) -> None:
         """Remember one line for people."""

@@ -261,3 +261,26 @@ def test_a_merger_can_be_told_more_later():
     assert merger.mergeChanges('name', 'n', 'm') == 'm'
     merger.pushChangeSpec(note_spec(('n', b'b'), ('m', b'b')))
     assert merger.mergeChanges('name', 'm', 'n') == 'm'
+
+
+value = st.none() | st.text(max_size=40) | st.binary(max_size=40)
+record = st.fixed_dictionaries({'name': value, 'a&b': value, 'body': st.none() | st.binary()})
+
+
+@pytest.mark.parametrize(
+    'factory',
+    [
+        NOTE,
+        AttributeMergerFactory(),
+        CompositeMergerFactory(sharedDefault=False, body=TextMergerFactory()),
+        CompositeMergerFactory(default=NOTE, body=AttributeMergerFactory()),
+    ],
+)
+@given(before=record, after=record)
+def test_the_spec_of_a_change_is_what_a_merger_says(factory, before, after):
+    merger = factory.newMerger()
+    for name in after:
+        merger.pushChange(name, before[name], after[name])
+    assert factory.spec_of(before, after) == merger.getChangeSpec()
+    gone = {name: text for name, text in before.items() if text is not None}
+    assert factory.spec_of(gone, after) == merger.getChangeSpec()

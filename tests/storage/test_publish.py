@@ -537,11 +537,31 @@ def test_lines_that_make_no_sense(tmp_path):
     batch = storage.batch()
     batch.write('1', 'a', batch.stage(b'a'))
     (good,) = batch.prepare()
-    bad = ['', '[]', '{"v":1}', json.dumps({**json.loads(good), 'v': 2})]
+    version, *told = json.loads(good)
+    bad = ['', '[]', '{"v":1}', json.dumps([version + 1, *told]), json.dumps([version, *told, 0])]
     outcomes = storage.publish([*bad, good])
-    assert [o.ok for o in outcomes] == [False] * 4 + [True]
+    assert [o.ok for o in outcomes] == [False] * 5 + [True]
     assert [o.line for o in outcomes] == [*bad, good]
     assert storage.publish([]) == []
+
+
+def test_lines_as_they_were_before_are_understood(tmp_path):
+    storage = make(tmp_path, old=b'old', gone=b'gone')
+    batch = storage.batch('phone')
+    batch.write('1', 'a', batch.stage(b'a'))
+    batch.move('2', 'old', 'new')
+    batch.delete('3', 'gone')
+    names = 'v id batch item key source token expect body label digest'.split()
+    lines = [
+        json.dumps(dict(zip(names, [1, *json.loads(line)[1:]], strict=True)))
+        for line in batch.prepare()
+    ]
+    assert [(o.ok, o.line, o.key) for o in storage.publish(lines)] == [
+        (True, lines[0], 'a'),
+        (True, lines[1], 'new'),
+        (True, lines[2], None),
+    ]
+    assert tree(storage) == {'a': b'a', 'new': b'old'}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -10,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import pysyncml
@@ -52,10 +52,26 @@ class Note(pysyncml.NoteItem):
     modified: float | None = None
     sha256: str | None = None
 
-    def __init__(self, *args: Any, reader: Any = None, **values: Any) -> None:
-        self._reader = reader
-        self._body: bytes | None = None
-        super().__init__(*args, **values)
+    _body: bytes | None = None
+    _reader: Callable[[], bytes] | None = None
+
+    @classmethod
+    def of_row(cls, row: NoteRow, read: Callable[[NoteRow], bytes]) -> Note:
+        """Return the note of a *row*; its body is what *read* returns."""
+        note = cls(row.name, id=row.id, extensions=row.extensions)
+        note.modified, note.sha256 = row.lastmod, row.sha256
+        note._reader = functools.partial(read, row)
+        return note
+
+    def leave_out_body(self) -> None:
+        """Only name the body, by its digest: whoever is sent the note has it."""
+        self.left_out = self.digest
+        self.content = self._body = self._reader = None
+
+    def take_body(self, row: NoteRow, read: Callable[[NoteRow], bytes]) -> None:
+        """Take the body of a *row*, which *read* returns, for the one that was left out."""
+        self.left_out, self.sha256 = None, row.sha256
+        self._body, self._reader = None, functools.partial(read, row)
 
     @property
     def body(self) -> Any:
@@ -101,6 +117,7 @@ class Desk:
         self.places = Places(self)
         self.files = agent.storage.files.hold()
         self.outcomes: list[Any] = []
+        self.keeps_texts = agent.engine.isServer  # for merges
         self.ignore: Ignore | None = None  # read when it is first asked
 
     def checkpoint(self) -> Callable[[], None]:
@@ -268,10 +285,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         return row
 
     def _note(self, row: NoteRow) -> Note:
-        note = Note(name=row.name, reader=lambda: self._read(row))
-        note.id, note.modified, note.sha256 = row.id, row.lastmod, row.sha256
-        note.extensions = row.extensions or {}
-        return note
+        return Note.of_row(row, self._read)
 
     def _content(self, row: NoteRow) -> FileBody | None:
         """Return what reads the file of a note piece by piece, if it is too large for memory.
@@ -355,16 +369,15 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         whole = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
         return whole[:_OF_WHOLE] + digest[_OF_WHOLE:]
 
-    def abridged_item(self, item: Any, fingerprint: str) -> Note | None:
-        """Return a note without its body, if the version with this fingerprint has the same.
+    def abridged_item(self, item: Any, fingerprint: str) -> Any:
+        """Return *item*, without its body now, if the version with this fingerprint has the same.
 
         It names the body; should the peer have another one after all, it asks for the whole.
         """
         if fingerprint[_OF_WHOLE:] != item.digest[_OF_WHOLE:]:
             return None
-        note = Note(item.name, extensions=item.extensions)
-        note.modified, note.left_out = item.modified, item.digest
-        return note
+        item.leave_out_body()
+        return item
 
     def completeItem(self, itemID: str, item: Any) -> Any:
         """Return a note whose body was left out with the body that is meant, which is ours."""
@@ -373,10 +386,9 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         row = self._row(itemID)
         if row.sha256 != item.left_out:
             raise pysyncml.InvalidItem(f'"{row.name}" has another content here')
-        note = Note(item.name, reader=lambda: self._read(row), extensions=item.extensions)
-        note.content = self._content(row)
-        note.modified, note.sha256, note.named = item.modified, row.sha256, item.named
-        return note
+        item.take_body(row, self._read)
+        item.content = self._content(row)
+        return item
 
     def checksumItem(self, itemID: str) -> tuple[str, str] | None:
         """Return the name of a note, and the SHA-256 of its file as it is on the disk now.
@@ -458,7 +470,10 @@ class NotesAgent(pysyncml.BaseNoteAgent):
 
     def preferred_type(self, item: Any, types: list[tuple[str, str]]) -> tuple[str, str]:
         """Return the type that a note goes best in: as it is, where the peer is of our kind."""
-        return next((each for each in types if each[0] == pysyncml.TYPE_BARE_NOTE), types[0])
+        for each in types:
+            if each[0] == pysyncml.TYPE_BARE_NOTE:
+                return each
+        return types[0]
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -586,7 +601,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             return None
 
     def _keep_base(self, desk: Desk, row: NoteRow, body: Any) -> None:
-        if self.engine.isServer:
+        if desk.keeps_texts:
             text = isinstance(body, bytes) and is_text(body)
             desk.index.set_base(row.id, body if text else None)
 
@@ -594,12 +609,11 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         self, old_name: str, new_name: str, old_body: bytes | None, new_body: bytes | None
     ) -> str:
         """Return the way back from a new name and body to the old ones."""
-        merger = self.mfactory.newMerger()
-        if old_name != new_name:
-            merger.pushChange('name', old_name, new_name)
+        before: dict[str, Any] = {'name': old_name}
+        after: dict[str, Any] = {'name': new_name}
         if old_body is not None and new_body is not None:
-            merger.pushChange('body', old_body, new_body)
-        return str(merger.getChangeSpec())
+            before['body'], after['body'] = old_body, new_body
+        return self.mfactory.spec_of(before, after)
 
     # --- slow syncs and conflicts -------------------------------------------------------------
 
@@ -737,7 +751,7 @@ def _seconds(text: str) -> float | None:
     return None if begins is None else begins + 3600 * hour + 60 * minute + second
 
 
-@lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)
 def _day(text: str) -> float | None:
     """Return when a day begins, in seconds since 1970."""
     try:

@@ -75,7 +75,7 @@ class Scan:
         suspects, missing, unchanged = self._walk()
         for path in self.closed:
             self.agent.leave(f'"{path}" cannot be read; it is left as it is')
-        missing = [path for path in missing if not self._is_hidden(path)]
+        missing = self._in_sight(missing)
         lost = self.index.at(missing)
         by_stamp = {row.stamp: row for row in lost}
         entries = lost + self.index.at(suspects)
@@ -196,15 +196,25 @@ class Scan:
         missing = [path for path in comparison.rows if path not in unfinished]
         return suspects, missing, comparison.elsewhere()
 
-    def _is_hidden(self, path: str) -> bool:
-        """Whether a note is out of sight rather than gone: it is left as it is."""
+    def _in_sight(self, missing: list[str]) -> list[str]:
+        """Return those that are gone; what is only out of sight is left as it is."""
         links = {*self.storage.symlinks, *self.closed}
-        parent = path
-        while parent:
-            if parent in links or self.ignore.skip(parent, parent != path):
-                return True
-            parent = posixpath.dirname(parent)
-        return False
+
+        @functools.cache
+        def is_hidden(folder: str) -> bool:
+            return bool(folder) and (
+                folder in links
+                or self.ignore.skip(folder, True)
+                or is_hidden(posixpath.dirname(folder))
+            )
+
+        return [
+            path
+            for path in missing
+            if path not in links
+            and not self.ignore.skip(path, False)
+            and not is_hidden(posixpath.dirname(path))
+        ]
 
     def _look_at(self, suspects: list[str], known: dict[str, NoteRow]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time.
@@ -356,13 +366,14 @@ class Scan:
         old_name = row.name
         if path != row.path:
             row.name = path
-        old_body = self.index.base(row.id) if edited and self.engine.isServer else None
-        new_body = self._text(path) if self.engine.isServer and edited else None
         spec = None
-        if self.engine.isServer and (not edited or None not in (old_body, new_body)):
-            spec = self.agent.spec(old_name, row.name, old_body, new_body)
-        if self.engine.isServer and edited:
-            self._keep_base(row, new_body)
+        if self.desk.keeps_texts:
+            old_body = self.index.base(row.id) if edited else None
+            new_body = self._text(path) if edited else None
+            if not edited or None not in (old_body, new_body):
+                spec = self.agent.spec(old_name, row.name, old_body, new_body)
+            if edited:
+                self._keep_base(row, new_body)
         self._note(row, path)
         if edited or self.engine.options.syncFilename:
             self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
@@ -370,7 +381,7 @@ class Scan:
     def _added(self, path: str) -> None:
         row = NoteRow(pysyncml.newID(), path, path, '')
         self._note(row, path)
-        if self.engine.isServer:
+        if self.desk.keeps_texts:
             self._keep_base(row, self._text(path))
         self._change(row.id, pysyncml.ITEM_ADDED)
 
