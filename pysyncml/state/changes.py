@@ -101,13 +101,14 @@ class ChangeLog:
     def record(self, item_id: str, state: int, spec: str | None, *, history: bool) -> int:
         """Note a new version of an item and return its number.
 
-        *spec* tells the way back to the version before; with *history* it is kept.
+        *spec* tells the way back to the version before, if that is known; with *history* it is
+        kept. A step that is not known has no row: then there is a gap in the way.
         """
         before = self.get(item_id)
         self._last += 1
         self._dirty.setdefault(item_id, before is not None)
         self._rows[item_id] = Change(item_id, self._last, int(state), self._now)
-        if history and before is not None:
+        if history and before is not None and spec is not None:
             self._revisions.append(
                 {'item_id': item_id, 'seq': self._last, 'before': before.seq, 'spec': spec}
             )

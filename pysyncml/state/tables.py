@@ -194,7 +194,7 @@ class Tables:
             Column('item_id', String(255), primary_key=True),
             Column('seq', _Id, primary_key=True),
             Column('before', _Id, nullable=False),  # the version it leads back to
-            Column('spec', Text),  # None: the way back is not known
+            Column('spec', Text),  # None: not known, as is a step without a row
             sqlite_with_rowid=False,
         )
         self.mapping = self._table(

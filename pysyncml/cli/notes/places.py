@@ -50,7 +50,7 @@ class Places:
     def obstacles(self, path: str, row: NoteRow | None = None) -> set[str]:
         """Return the places of all that keeps *row* from *path*: there, above it, and below it."""
         found = set(self._in_the_way(path, row))
-        for folder in _folders(path):
+        for folder in folders_above(path):
             if self._is_note(folder, row):
                 found.add(self.agent.fold(folder))
         return found
@@ -118,7 +118,7 @@ class Places:
             path = '/'.join(parts[:count])
             parts[:count] = free_name(path, lambda path: self._is_note(path, row)).split('/')
         found = '/'.join(parts)
-        keys = {key, *_folders(key)}
+        keys = {key, *folders_above(key)}
         if found == folder and (row is None or self.agent.fold(row.path) not in keys):
             self._free_folders |= keys
         return found
@@ -132,7 +132,7 @@ class Places:
             self.leave(row)
         key = self.agent.fold(path)
         if key not in self._claimed:
-            for folder in _folders(key):
+            for folder in folders_above(key):
                 self._folders[folder] += 1
         if key in self._free_folders:
             self._free_folders.clear()
@@ -144,7 +144,7 @@ class Places:
         key = self.agent.fold(row.path)
         if self._claimed.get(key) == row.id:
             del self._claimed[key]
-            self._folders.subtract(_folders(key))
+            self._folders.subtract(folders_above(key))
         if key not in self._claimed:
             self._freed.add(key)
 
@@ -215,8 +215,8 @@ def _is(row: NoteRow | None, item_id: str) -> bool:
     return row is not None and row.id == item_id
 
 
-def _folders(path: str) -> list[str]:
-    """Return the folders above *path*, but for the outermost."""
+def folders_above(path: str) -> list[str]:
+    """Return the folders above *path* but for the root, the outermost first."""
     found = []
     end = path.find('/')
     while end >= 0:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pysyncml
 from pysyncml.cli.notes.index import NoteRow, decode
+from pysyncml.cli.notes.places import folders_above
 from pysyncml.cli.notes.recent import LONGEST
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
 from pysyncml.storage.files import looks_of
@@ -199,22 +200,16 @@ class Scan:
     def _in_sight(self, missing: list[str]) -> list[str]:
         """Return those that are gone; what is only out of sight is left as it is."""
         links = {*self.storage.symlinks, *self.closed}
-
-        @functools.cache
-        def is_hidden(folder: str) -> bool:
-            return bool(folder) and (
-                folder in links
-                or self.ignore.skip(folder, True)
-                or is_hidden(posixpath.dirname(folder))
-            )
-
-        return [
-            path
-            for path in missing
-            if path not in links
-            and not self.ignore.skip(path, False)
-            and not is_hidden(posixpath.dirname(path))
-        ]
+        hidden: dict[str, bool] = {'': False}  # folders
+        found = []
+        for path in missing:
+            if (folder := posixpath.dirname(path)) not in hidden:
+                for one in folders_above(path):
+                    above = hidden[posixpath.dirname(one)]
+                    hidden[one] = above or one in links or self.ignore.skip(one, True)
+            if not (hidden[folder] or path in links or self.ignore.skip(path, False)):
+                found.append(path)
+        return found
 
     def _look_at(self, suspects: list[str], known: dict[str, NoteRow]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time.
