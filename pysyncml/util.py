@@ -27,15 +27,22 @@ def newID() -> str:  # noqa: N802 - the documented name
     """Return a new id: 32 hexadecimal digits, never the same twice.
 
     The first half is the time in microseconds, so that what is made one after the other lies side
-    by side in a database, which takes far less than to put it all over the place; the rest is
-    random.
+    by side in a database, which takes far less than to put it all over the place. A process never
+    has the same twice; what tells it from all others is the second half, which is random.
     """
     with _counting:
         _last[0] = max(_last[0] + 1, time.time_ns() // 1000)
-        return f'{_last[0]:016x}{os.urandom(8).hex()}'
+        return f'{_last[0]:016x}{_process[0]}'
 
 
-_counting, _last = threading.Lock(), [0]
+def _begin_process() -> None:
+    _process[0] = os.urandom(8).hex()
+
+
+_counting, _last, _process = threading.Lock(), [0], ['']
+_begin_process()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_begin_process)
 
 
 def new_device_id() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, LargeBinary, Select, Table, bindparam
@@ -18,6 +19,8 @@ Row = Mapping[str, Any]
 
 _KEY = 'key_'  # in front of the names of parameters that say which row is meant
 _MANY = '\0'  # where a list of values is to stand in a query
+_VALUES = ' VALUES '
+_AT_ONCE, _MOST_VALUES = 100, 900  # rows of a statement, and their values: SQLite before 3.32: 999
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -56,9 +59,17 @@ def select_rows(connection: Connection, query: Select[Any], values: Row) -> Sequ
 def _write(
     connection: Connection, verb: str, table: Table, keys: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    if rows:
-        statement = _compiled(connection.dialect, verb, table, keys, tuple(rows[0]))
-        connection.exec_driver_sql(statement.text, statement.parameters(rows))
+    if not rows:
+        return
+    statement = _compiled(connection.dialect, verb, table, keys, tuple(rows[0]))
+    parameters = statement.parameters(rows)
+    if (count := statement.at_once) and len(parameters) >= count:
+        starts = range(0, len(parameters) - count + 1, count)
+        several = [tuple(chain(*parameters[start : start + count])) for start in starts]
+        connection.exec_driver_sql(statement.text_of_many, several)
+        del parameters[: len(starts) * count]
+    if parameters:
+        connection.exec_driver_sql(statement.text, parameters)
 
 
 @immutable()
@@ -66,12 +77,15 @@ class _Statement:
     """SQL as the driver takes it.
 
     ``bound`` has for each parameter, in their order, its name, the column it is of, and what makes
-    of a value what the driver takes, if anything has to.
+    of a value what the driver takes, if anything has to. ``text_of_many`` does the same with as
+    many rows as are to go *at_once*, one after the other; 0: each goes by itself.
     """
 
     text: str
     positional: bool
     bound: tuple[tuple[str, str, Callable[[Any], Any] | None], ...]
+    text_of_many: str = ''
+    at_once: int = 0
 
     def parameters(self, rows: Sequence[Row]) -> list[Any]:
         """Return the parameters for all *rows*."""
@@ -156,8 +170,13 @@ def _compiled(
     written = [column for column in columns if column not in keys]
     compiled: Any = statement.compile(dialect=dialect, column_keys=written or None)
     names = compiled.positiontup if compiled.positional else list(compiled.binds)
+    text = str(compiled)
+    head, found, row = text.rpartition(_VALUES)
+    at_once = 0
+    if found and row == f'({", ".join("?" * len(names))})' and dialect.supports_multivalues_insert:
+        at_once = min(_AT_ONCE, _MOST_VALUES // len(names))
     return _Statement(
-        str(compiled),
+        text,
         compiled.positional,
         tuple(
             (
@@ -167,6 +186,8 @@ def _compiled(
             )
             for name in names
         ),
+        f'{head}{_VALUES}{", ".join([row] * at_once)}',
+        at_once,
     )
 
 

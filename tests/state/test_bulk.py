@@ -77,6 +77,26 @@ def test_the_same_as_sqlalchemy_writes(connection):
     assert list(connection.exec_driver_sql(raw)) == as_stored
 
 
+@pytest.mark.parametrize('count', [99, 100, 101, 200, 257])
+def test_many_rows_come_in_their_order(connection, count):
+    """However many of them go with one statement."""
+    insert_rows(connection, THINGS, [thing(f'k{n}', when=float(n)) for n in range(count)])
+    assert [(row[0], row[1], row[-1]) for row in rows(connection)] == [
+        (n + 1, f'k{n}', float(n)) for n in range(count)
+    ]
+
+
+def test_many_rows_are_few_statements():
+    statements = []
+    engine = create_engine('sqlite://')
+    with engine.connect() as connection:
+        THINGS.create(connection)
+        event.listen(connection, 'before_cursor_execute', lambda *args: statements.append(args))
+        insert_rows(connection, THINGS, [thing(f'k{n}') for n in range(520)])
+        assert [(s[2].count('('), len(s[3])) for s in statements] == [(101, 5), (2, 20)]
+    engine.dispose()
+
+
 def test_the_same_as_sqlalchemy_reads(connection):
     rows = [{'id': n, 'key': f'k{n}', 'body': b'%d' % n, 'more': {'n': n}} for n in range(9)]
     insert_rows(connection, THINGS, [*rows, {**rows[0], 'id': 9, 'more': None}])

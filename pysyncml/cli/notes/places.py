@@ -31,6 +31,7 @@ class Places:
         self._freed: set[str] = set()  # places that will be left
         self._origins: dict[str, str] = {}  # note → where its file lies until the commit
         self._free_folders: set[str] = set()  # nothing is in their way, whichever note asks
+        self._new_folders: set[str] = set()  # not there yet, so that there is nothing in them
 
     def copy(self) -> Places:
         """Return the same places, on which what happens from now on has no effect."""
@@ -64,6 +65,8 @@ class Places:
             for other, owner in self._claimed.items():
                 if other.startswith(below) and not _is(row, owner):
                     yield other
+        if key.rpartition('/')[0] in self._new_folders:
+            return
         full = self.agent.full(path)
         try:
             there = os.lstat(full)
@@ -95,6 +98,9 @@ class Places:
         full = self.agent.full(path)
         try:
             there = os.lstat(full)
+        except FileNotFoundError:
+            self._new_folders.add(key)
+            return False
         except OSError:
             return False
         if kinds.S_ISDIR(there.st_mode) or os.path.isdir(full):
