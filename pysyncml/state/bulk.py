@@ -6,9 +6,10 @@ calls otherwise: with thousands of rows that is more than what the database itse
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, LargeBinary, Select, Table, bindparam
@@ -19,7 +20,6 @@ Row = Mapping[str, Any]
 
 _KEY = 'key_'  # in front of the names of parameters that say which row is meant
 _MANY = '\0'  # where a list of values is to stand in a query
-_VALUES = ' VALUES '
 _AT_ONCE, _MOST_VALUES = 100, 900  # rows of a statement, and their values: SQLite before 3.32: 999
 
 
@@ -31,7 +31,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
 def update_rows(
     connection: Connection, table: Table, keys: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    """Set what *rows* say, all of them with the same columns; *keys* say which one is meant."""
+    """Set what *rows* say, all with the same columns; *keys* say which is meant, each only once."""
     _write(connection, 'update', table, keys, rows)
 
 
@@ -65,7 +65,7 @@ def _write(
     parameters = statement.parameters(rows)
     if (count := statement.at_once) and len(parameters) >= count:
         starts = range(0, len(parameters) - count + 1, count)
-        several = [tuple(chain(*parameters[start : start + count])) for start in starts]
+        several = [tuple(itertools.chain(*parameters[start : start + count])) for start in starts]
         connection.exec_driver_sql(statement.text_of_many, several)
         del parameters[: len(starts) * count]
     if parameters:
@@ -171,10 +171,8 @@ def _compiled(
     compiled: Any = statement.compile(dialect=dialect, column_keys=written or None)
     names = compiled.positiontup if compiled.positional else list(compiled.binds)
     text = str(compiled)
-    head, found, row = text.rpartition(_VALUES)
-    at_once = 0
-    if found and row == f'({", ".join("?" * len(names))})' and dialect.supports_multivalues_insert:
-        at_once = min(_AT_ONCE, _MOST_VALUES // len(names))
+    at_once = min(_AT_ONCE, _MOST_VALUES // len(names))
+    text_of_many = _of_many(dialect, verb, text, len(names), at_once)
     return _Statement(
         text,
         compiled.positional,
@@ -186,9 +184,34 @@ def _compiled(
             )
             for name in names
         ),
-        f'{head}{_VALUES}{", ".join([row] * at_once)}',
-        at_once,
+        text_of_many,
+        at_once if text_of_many else 0,
     )
+
+
+def _of_many(dialect: Dialect, verb: str, text: str, width: int, count: int) -> str:
+    """Return the statement *text*, of one row, for *count* of them; nothing if there is none.
+
+    *width* is how many values a row has.
+    """
+    if dialect.paramstyle != 'qmark' or text.count('?') != width:
+        return ''
+    row = f'({", ".join("?" * width)})'
+    rows = ', '.join([row] * count)
+    if verb == 'insert' and dialect.supports_multivalues_insert and text.endswith(f' {row}'):
+        return text.removesuffix(row) + rows
+    if verb == 'update' and _updates_from(dialect):
+        number = itertools.count(1)
+        named = re.sub(r'\?', lambda _: f'given.column{next(number)}', text)
+        head, _, where = named.partition(' WHERE ')
+        return f'{head} FROM (VALUES {rows}) AS given WHERE {where}'
+    return ''
+
+
+def _updates_from(dialect: Dialect) -> bool:
+    """Whether a database is SQLite, and knows UPDATE FROM, in which rows are told by VALUES."""
+    driver: Any = dialect.dbapi
+    return dialect.name == 'sqlite' and driver.sqlite_version_info >= (3, 33)
 
 
 def _processor(kind: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

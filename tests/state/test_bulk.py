@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from sqlalchemy import (
     JSON,
@@ -86,6 +88,20 @@ def test_many_rows_come_in_their_order(connection, count):
     ]
 
 
+@pytest.mark.parametrize('count', [99, 100, 101, 257])
+@pytest.mark.parametrize('keys', [('id',), ('group', 'key')])
+def test_many_rows_are_changed(connection, count, keys):
+    insert_rows(connection, THINGS, [thing(f'k{n}') for n in range(300)])
+    changes = [
+        {'id': n + 1, 'key': f'k{n}', 'group': 'a', 'body': b'%d' % n, 'more': {'n': n}, 'when': n}
+        for n in range(count)
+    ]
+    update_rows(connection, THINGS, keys, changes[::-1])
+    assert [row[3:] for row in rows(connection)] == [
+        (b'%d' % n, {'n': n}, n) if n < count else (b'\0\xff', {'x': [1]}, 0.5) for n in range(300)
+    ]
+
+
 def test_many_rows_are_few_statements():
     statements = []
     engine = create_engine('sqlite://')
@@ -94,6 +110,13 @@ def test_many_rows_are_few_statements():
         event.listen(connection, 'before_cursor_execute', lambda *args: statements.append(args))
         insert_rows(connection, THINGS, [thing(f'k{n}') for n in range(520)])
         assert [(s[2].count('('), len(s[3])) for s in statements] == [(101, 5), (2, 20)]
+        if sqlite3.sqlite_version_info >= (3, 33):
+            statements.clear()
+            changes = [{'id': n + 1, 'key': 'new', 'when': 1.0} for n in range(520)]
+            update_rows(connection, THINGS, ('id',), changes)
+            assert [(s[2].count('('), len(s[3])) for s in statements] == [(101, 5), (0, 20)]
+            plan = connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {statements[0][2]}', (0,) * 300)
+            assert any('SEARCH thing USING INTEGER PRIMARY KEY' in row[-1] for row in plan)
     engine.dispose()
 
 

@@ -317,10 +317,13 @@ class NoteIndex:
 
         The rows themselves are not read for that; those that are at hand are not changed.
         """
+        found: dict[str, dict[str, Any]] = {}
+        for place in places:  # the last of a note counts
+            found[place['id']] = {**found.get(place['id'], {}), **place}
         alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for place in places:
+        for place in found.values():
             if 'path' in place:
-                place = {**place, 'path': _encode(place['path'])}
+                place['path'] = _encode(place['path'])
             alike.setdefault(tuple(place), []).append(place)
         for rows in alike.values():
             update_rows(self._connection, self._table, ('id',), rows)
