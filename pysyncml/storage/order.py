@@ -1,11 +1,18 @@
-"""Which files have to be out of the way before others can take their places."""
+"""Which files have to be out of the way before others can take their places.
+
+And which go together: with a folder that gets another name.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from pysyncml.storage.batch import Operation
 from pysyncml.storage.files import parent_of
+
+_FEW = 3  # files that are as soon renamed one by one
 
 
 class Plan:
@@ -36,6 +43,26 @@ class Plan:
             found += self._at.get(place, ())
             place = parent_of(place)
         return [one for one in found if one is not operation]
+
+
+class FolderMove(NamedTuple):
+    """Files that all go from one folder to another one, and keep their names there."""
+
+    source: str
+    key: str
+    operations: list[Operation]
+
+
+def folder_moves(operations: Iterable[Operation]) -> list[FolderMove]:
+    """Return which files could go with their folder, if there is nothing else in it."""
+    together: dict[tuple[str, str], list[Operation]] = {}
+    for operation in operations:
+        if operation.renames and operation.leaves and operation.expect is not None:
+            source, _, name = (operation.source or '').rpartition('/')
+            key, _, new_name = (operation.key or '').rpartition('/')
+            if source and key and name == new_name:
+                together.setdefault((source, key), []).append(operation)
+    return [FolderMove(*ends, files) for ends, files in together.items() if len(files) > _FEW]
 
 
 def fold(key: str) -> str:

@@ -40,7 +40,7 @@ from pysyncml.storage.files import (
     sync,
 )
 from pysyncml.storage.names import conflict_name
-from pysyncml.storage.order import Plan
+from pysyncml.storage.order import Plan, folder_moves
 from pysyncml.storage.steps import Steps, Where, aside_of
 
 if TYPE_CHECKING:
@@ -117,7 +117,15 @@ class _Run(Steps):
         plan = Plan(operations)
         outcomes: dict[str, Outcome] = {}
         begun: set[str] = set()
+        if not plan.is_easy and self._fresh.issuperset(one.id for one in operations):
+            for move in folder_moves(operations):
+                if self._move_folder(move):
+                    for operation in move.operations:
+                        self._begin(operation)
+                        outcomes[operation.id] = self._attempt(operation, is_there=True)
         for operation in operations:
+            if operation.id in outcomes:
+                continue
             if plan.is_easy and operation.source is None:  # nothing is on its way then
                 self._begin(operation)
                 outcomes[operation.id] = self._attempt(operation)
@@ -169,10 +177,13 @@ class _Run(Steps):
         with contextlib.suppress(OSError, SyncmlError):
             self._lift(operation)
 
-    def _attempt(self, operation: Operation) -> Outcome:
+    def _attempt(self, operation: Operation, *, is_there: bool = False) -> Outcome:
+        """Do what is asked; or, if its file *is_there* with its folder, only look at it."""
         try:
             if operation.key is None:
                 return self._delete(operation)
+            if is_there:
+                return self._outcome(operation, operation.key, _looks_of(operation))
             if operation.token is None:
                 return self._move(operation, operation.key)
             return self._write(operation, operation.key, operation.token)
@@ -266,7 +277,7 @@ class _Run(Steps):
         return stat if mine == theirs and stat.st_size == body.st_size else None
 
     def _move(self, operation: Operation, key: str) -> Outcome:
-        expected = None if operation.expect is None else looks_of(operation.expect)
+        expected = _looks_of(operation)
         spot = self._rename(operation, key)
         if spot is not None:
             return self._outcome(operation, key, expected, spot)
@@ -317,6 +328,10 @@ class _Run(Steps):
         except OSError as error:
             return f'the changes could not be made to last: {error.strerror or error}'
         return None
+
+
+def _looks_of(operation: Operation) -> tuple[int, int, int] | None:
+    return None if operation.expect is None else looks_of(operation.expect)
 
 
 def _reason(operation: Operation, error: Exception) -> str:

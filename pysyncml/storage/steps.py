@@ -13,6 +13,7 @@ from pysyncml.storage.batch import Operation
 from pysyncml.storage.files import (
     Held,
     Spot,
+    inode_of,
     looks,
     looks_of,
     lstat_at,
@@ -22,6 +23,7 @@ from pysyncml.storage.files import (
     stamp,
     sync,
 )
+from pysyncml.storage.order import FolderMove
 from pysyncml.storage.trash import Slot
 from pysyncml.storage.writers import is_being_written
 
@@ -109,6 +111,34 @@ class Steps:
         except (OSError, SyncmlError):
             return None
         return new
+
+    def _move_folder(self, move: FolderMove) -> bool:
+        """Rename a folder that holds nothing but files which all go along; return if it is done.
+
+        Whoever does it again finds each of them where it was to go.
+        """
+        try:
+            if not self._holds_only(move):
+                return False
+            old = self._files.spot(move.source)
+            place_new(old, self._files.spot(move.key, create=True))
+        except (OSError, SyncmlError):
+            return False
+        self._files.look_anew()
+        return True
+
+    def _holds_only(self, move: FolderMove) -> bool:
+        """Return whether there is nothing in a folder but the files that are to leave it."""
+        wanted = {
+            (operation.source or '').rpartition('/')[2]: looks_of(operation.expect)[2]
+            for operation in move.operations
+            if operation.expect is not None
+        }
+        with self._files.listed(move.source) as entries:
+            return len(entries) == len(wanted) and all(
+                entry.is_file(follow_symlinks=False) and wanted.get(entry.name) == inode_of(entry)
+                for entry in entries
+            )
 
     def _waiting(self, operation: Operation) -> os.stat_result | None:
         """Return the file at the operation's source if it is still to be taken from there."""

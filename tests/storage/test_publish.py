@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pysyncml.errors import InvalidItem, InvalidName, StoreFull
-from pysyncml.storage import DirectoryStorage, files, stamp
+from pysyncml.storage import DirectoryStorage, files, order, stamp
 
 CRASHING = ('rename', 'link', 'unlink', 'mkdir', 'rmdir', 'replace', 'fsync')
 
@@ -143,6 +143,70 @@ def test_a_move_keeps_the_inode_and_removes_the_empty_folder(tmp_path):
     assert outcome.stat.st_ino == inode == storage.stat('new/a').st_ino
     assert not (tmp_path / 'old').exists()
     assert trashed(storage) == []
+
+
+def renamed_folder(root, *more):
+    """Return a storage, and a batch that moves a folder; *more* is what is in it besides."""
+    storage = make(root, **{f'old/{n}': b'%d' % n for n in range(5)})
+    batch = storage.batch()
+    moves(storage, batch, **{f'old/{n}': f'new/folder/{n}' for n in range(5)})
+    for make_more in more:
+        make_more(root, batch)
+    return storage, batch
+
+
+def test_a_folder_is_renamed_as_a_whole(tmp_path, monkeypatch):
+    storage, batch = renamed_folder(tmp_path)
+    os.chmod(tmp_path / 'old', 0o750)
+    folder = (tmp_path / 'old').stat()
+    stamps = [stamp(storage.stat(f'old/{n}')) for n in range(5)]
+    with monkeypatch.context() as patch:
+        renames = []
+        own = files._exclusive_rename() or os.rename
+        counting = lambda old, new: (renames.append(new), own(old, new))  # noqa: E731
+        patch.setattr(files, '_exclusive_rename', lambda: counting)
+        outcomes = storage.publish(batch.prepare(), batch)
+    assert len(renames) == 1
+    assert [(o.ok, o.key) for o in outcomes] == [(True, f'new/folder/{n}') for n in range(5)]
+    assert [stamp(o.stat) for o in outcomes] == stamps  # their files have not been touched
+    now = (tmp_path / 'new' / 'folder').stat()
+    assert (now.st_ino, now.st_mode) == (folder.st_ino, folder.st_mode)
+    assert not (tmp_path / 'old').exists()
+    assert tree(storage) == {f'new/folder/{n}': b'%d' % n for n in range(5)}
+
+
+@pytest.mark.parametrize(
+    ('more', 'old', 'new'),
+    [
+        (lambda root, batch: put(root, 'old/ignored', b'I'), {'ignored': b'I'}, {}),
+        (lambda root, batch: put(root, 'old/deep/er', b'I'), {'deep/er': b'I'}, {}),
+        (lambda root, batch: put(root, 'new/folder/x', b'X'), {}, {'x': b'X'}),
+        (lambda root, batch: batch.write('w', 'old/w', batch.stage(b'W')), {'w': b'W'}, {}),
+        (lambda root, batch: batch.write('w', 'new/folder/w', batch.stage(b'W')), {}, {'w': b'W'}),
+        (lambda root, batch: batch.move('item old/0', 'old/0', 'old/9'), {'9': b'0'}, {'0': None}),
+    ],
+    ids=['stranger', 'folder', 'target', 'new-in-old', 'new-in-new', 'one-stays'],
+)
+def test_a_folder_with_something_else_in_it_is_not_renamed(tmp_path, more, old, new):
+    """But its files are, one by one."""
+    storage, batch = renamed_folder(tmp_path, more)
+    outcomes = storage.publish(batch.prepare(), batch)
+    assert all(o.ok and o.stat is not None for o in outcomes)
+    moved = {f'new/folder/{n}': b'%d' % n for n in range(5)}
+    moved |= {f'new/folder/{name}': body for name, body in new.items()}
+    expected = moved | {f'old/{name}': body for name, body in old.items()}
+    assert tree(storage) == {key: body for key, body in expected.items() if body is not None}
+
+
+def test_a_file_that_was_replaced_in_a_folder_that_is_renamed(tmp_path):
+    storage, batch = renamed_folder(tmp_path)
+    lines = batch.prepare()
+    put(tmp_path, 'tmp', b'user')
+    os.replace(tmp_path / 'tmp', tmp_path / 'old' / '3')
+    outcomes = storage.publish(lines, batch)
+    assert [o.key for o in outcomes] == [f'new/folder/{n}' for n in range(5)]
+    assert [o.stat is None for o in outcomes] == [n == 3 for n in range(5)]
+    assert storage.read('new/folder/3')[0] == b'user'
 
 
 def test_a_folder_with_something_else_in_it_stays(tmp_path):
@@ -573,13 +637,15 @@ def test_lines_as_they_were_before_are_understood(tmp_path):
     ],
 )
 @pytest.mark.parametrize('links', [False, True])
-def test_one_error_anywhere_loses_nothing(tmp_path, monkeypatch, number, at, links):
+@pytest.mark.parametrize('at_hand', [False, True])
+def test_one_error_anywhere_loses_nothing(tmp_path, monkeypatch, number, at, links, at_hand):
     storage = make(tmp_path, a=b'A', b=b'B', **{'c/x': b'C'})
-    lines = busy_batch(storage)
+    batch = busy_batch(storage)
+    lines = [*batch.prepared]
     with monkeypatch.context() as patch:
         error = OSError(number, os.strerror(number))
         Crasher(patch, at=at, links=links, error=error)
-        outcomes = storage.publish(lines)
+        outcomes = storage.publish(lines, batch if at_hand else None)
     everything = [*tree(storage).values(), *trashed(storage), *staged(storage)]
     assert {b'A', b'B', b'C', b'A2', b'N'} <= set(everything)
     assert all(o.ok or os.strerror(number) in o.error for o in outcomes)
@@ -618,11 +684,12 @@ def test_being_interrupted_leaves_no_note_on_its_way(tmp_path, monkeypatch):
     for at in itertools.count(1):
         root = tmp_path / str(at)
         storage = make(root, a=b'A', b=b'B', **{'c/x': b'C'})
-        lines = busy_batch(storage)
+        batch = busy_batch(storage)
+        lines = [*batch.prepared]
         with monkeypatch.context() as patch:
             crasher = Crasher(patch, at=at, error=KeyboardInterrupt())
             try:
-                storage.publish(lines)
+                storage.publish(lines, batch)
             except KeyboardInterrupt:
                 pass
             else:
@@ -643,7 +710,8 @@ def busy_batch(storage):
     moves(storage, batch, b='a')
     batch.delete('item c', 'c/x', stamp(storage.stat('c/x')))
     batch.write('new', 'n/n', batch.stage(b'N'))
-    return batch.prepare()
+    batch.prepare()
+    return batch
 
 
 def staged(storage):
@@ -654,18 +722,22 @@ def staged(storage):
     ]
 
 
-def crash_everywhere(tmp_path, monkeypatch, prepare, check, links):
-    """Publish with a crash at each step, before it and after it, then recover."""
+def crash_everywhere(tmp_path, monkeypatch, prepare, check, links, least=5):
+    """Publish with a crash at each step, before it and after it, then recover.
+
+    The batch is at hand at first, or it is not.
+    """
     steps = 0
-    for after in (False, True):
+    for after, at_hand in itertools.product((False, True), repeat=2):
         for at in itertools.count(1):
-            root = tmp_path / f'{after}-{at}'
+            root = tmp_path / f'{after}-{at_hand}-{at}'
             root.mkdir()
-            storage, lines = prepare(root)
+            storage, batch = prepare(root)
+            lines = [*batch.prepared]
             with monkeypatch.context() as patch:
                 Crasher(patch, at=at, after=after, links=links)
                 try:
-                    storage.publish(lines)
+                    storage.publish(lines, batch if at_hand else None)
                 except Crash:
                     crashed = True
                 else:
@@ -681,7 +753,7 @@ def crash_everywhere(tmp_path, monkeypatch, prepare, check, links):
             if not crashed:
                 steps = at
                 break
-    assert steps > 5
+    assert steps > least
 
 
 @pytest.mark.parametrize('links', [False, True])
@@ -711,13 +783,13 @@ def test_a_crash_with_the_user_there_too(tmp_path, monkeypatch, links):
         moves(storage, batch, c='taken')
         batch.write('new', 'taken', batch.stage(b'N'))
         moves(storage, batch, d='e', e='d')
-        lines = batch.prepare()
+        batch.prepare()
         put(root, 'a', b'user A')
         put(root, 'b', b'user B')
         put(root, 'taken', b'user T')
         put(root, 'tmp', b'user D')
         os.replace(root / 'tmp', root / 'd')
-        return storage, lines
+        return storage, batch
 
     def check(storage, outcomes):
         assert tree(storage) == {
@@ -735,6 +807,25 @@ def test_a_crash_with_the_user_there_too(tmp_path, monkeypatch, links):
         assert trashed(storage) == []
 
     crash_everywhere(tmp_path, monkeypatch, prepare, check, links)
+
+
+@pytest.mark.parametrize('links', [False, True])
+def test_a_crash_while_a_folder_is_renamed(tmp_path, monkeypatch, links):
+    def prepare(root):
+        storage = make(root, **{f'old/deep/{n}': b'%d' % n for n in range(5)}, other=b'O')
+        batch = storage.batch()
+        moves(storage, batch, **{f'old/deep/{n}': f'new/{n}' for n in range(5)}, other='another')
+        batch.prepare()
+        return storage, batch
+
+    def check(storage, outcomes):
+        assert tree(storage) == {**{f'new/{n}': b'%d' % n for n in range(5)}, 'another': b'O'}
+        assert [o.key for o in outcomes] == [*(f'new/{n}' for n in range(5)), 'another']
+        assert all(o.ok and o.stat is not None for o in outcomes)
+        assert not os.path.exists(storage.files.path('old'))
+        assert trashed(storage) == []
+
+    crash_everywhere(tmp_path, monkeypatch, prepare, check, links, least=3)
 
 
 # --- a model ------------------------------------------------------------------------------------
@@ -766,6 +857,29 @@ def histories(draw):
     return present, deeds, targets, new
 
 
+@st.composite
+def histories_of_folders(draw):
+    """Draw such as :func:`histories`, in which most of what is in a folder goes to another one."""
+    names = [f'{folder}/{name}' for folder in ('c', 'd/y') for name in 'xyz']
+    present = draw(st.lists(st.sampled_from(names), unique=True, min_size=3))
+    ends = {f: draw(st.sampled_from(('c', 'd/y', 'e', 'E', 'd', 'a/b'))) for f in ('c', 'd/y')}
+    deeds = [draw(st.sampled_from((MOVE,) * 9 + (WRITE, DELETE, NOTHING))) for _ in present]
+    goals = [key.replace(f := os.path.dirname(key), ends[f], 1) for key in present]
+    targets = [t for t, deed in zip(goals, deeds, strict=True) if deed in (MOVE, WRITE)]
+    targets += draw(st.lists(st.sampled_from([*KEYS, 'e/n']), max_size=1))
+    still = [key for key, deed in zip(present, deeds, strict=True) if deed == NOTHING]
+    assume(compatible([*targets, *still]))
+    return present, deeds, targets, len(targets) - sum(deed in (MOVE, WRITE) for deed in deeds)
+
+
+@pytest.fixture(scope='module')
+def small_folders():
+    """Folders of a single file are worth being renamed as a whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order, '_FEW', 0)
+        yield
+
+
 def apply_history(storage, history):
     present, deeds, targets, new = history
     left = iter(targets)
@@ -791,19 +905,28 @@ def apply_history(storage, history):
         target = next(left)
         expected[target] = f'new {number}'.encode()
         batch.write(f'new {number}', target, batch.stage(expected[target]))
-    return batch.prepare(), expected, sorted(gone)
+    batch.prepare()
+    return batch, expected, sorted(gone)
 
 
 @settings(max_examples=120, deadline=None)
-@given(histories(), st.integers(1, 25), st.booleans(), st.booleans())
-def test_any_batch_with_a_crash_anywhere(history, at, after, links):
+@given(
+    histories() | histories_of_folders(),
+    st.integers(1, 25),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+@pytest.mark.usefixtures('small_folders')
+def test_any_batch_with_a_crash_anywhere(history, at, after, links, at_hand):
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         storage = make(root, **{key: f'body of {key}'.encode() for key in history[0]})
-        lines, expected, gone = apply_history(storage, history)
+        batch, expected, gone = apply_history(storage, history)
+        lines = [*batch.prepared]
         with patch.context() as inner:
             Crasher(inner, at=at, after=after, links=links)
             with contextlib.suppress(Crash):
-                storage.publish(lines)
+                storage.publish(lines, batch if at_hand else None)
         for _ in range(2):
             outcomes = storage.publish(lines)
             assert tree(storage) == expected
@@ -819,23 +942,28 @@ def test_any_batch_with_a_crash_anywhere(history, at, after, links):
 
 @settings(max_examples=120, deadline=None)
 @given(
-    histories(),
+    histories() | histories_of_folders(),
     st.integers(1, 25),
     st.booleans(),
     st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from('erwm')), max_size=4),
     st.booleans(),
+    st.booleans(),
 )
-def test_whatever_the_user_does_meanwhile_nothing_is_lost(history, at, links, meddling, late):
+@pytest.mark.usefixtures('small_folders')
+def test_whatever_the_user_does_meanwhile_nothing_is_lost(
+    history, at, links, meddling, late, at_hand
+):
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         storage = make(root, **{key: f'body of {key}'.encode() for key in history[0]})
-        lines, expected, _ = apply_history(storage, history)
+        batch, expected, _ = apply_history(storage, history)
+        lines = [*batch.prepared]
         kept = set(expected.values())
         if not late:
             kept = meddle(root, meddling, kept)
         with patch.context() as inner:
             Crasher(inner, at=at, links=links)
             with contextlib.suppress(Crash):
-                storage.publish(lines)
+                storage.publish(lines, batch if at_hand else None)
         if late:
             kept = meddle(root, meddling, kept)
         assert all(o.ok for o in storage.publish(lines))
