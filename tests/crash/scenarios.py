@@ -205,6 +205,32 @@ WAYS = Scenario(
     want=_ways_want(),
 )
 
+# --- whole folders get other names --------------------------------------------------------------
+
+_FOLDERS = {f'{side} old/{n}.txt': body(f'{side} {n}', 4) for side in 'cs' for n in range(5)}
+
+
+def _folders_prepare(world: World) -> None:
+    fill(world, 'a', _FOLDERS)
+    fill(world, 's', {})
+    world.sync('a')
+    world.sync('a')
+
+
+def _folders_edit(world: World) -> None:
+    for side, place in (('c', 'a'), ('s', 's')):
+        rename(world, place, (f'{side} old', f'moved/{side} new'))
+        world.write(place, f'{side} old/fresh.txt', body(f'fresh of {side}', 4))
+
+
+def _folders_want() -> dict[str, bytes]:
+    want = {key.replace(' old', ' new'): text for key, text in _FOLDERS.items()}
+    want = {f'moved/{key}': text for key, text in want.items()}
+    return want | {f'{side} old/fresh.txt': body(f'fresh of {side}', 4) for side in 'cs'}
+
+
+FOLDERS = Scenario('folders', _folders_prepare, _folders_edit, want=_folders_want())
+
 # --- conflicts ----------------------------------------------------------------------------------
 
 _CONFLICT = {'one.txt': body('one'), 'bin.dat': b'\0' + body('two'), 'gone.txt': body('gone')}
@@ -387,6 +413,7 @@ SCENARIOS = {
         LOGIN,
         SECOND,
         WAYS,
+        FOLDERS,
         CONFLICT,
         TYPING,
         TYPING_THERE,
