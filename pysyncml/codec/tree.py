@@ -276,7 +276,7 @@ def from_command(command: Command, dialect: Dialect) -> Node:
 
 
 class _PartWriting(NamedTuple):
-    """The same about one part of it; ``write`` is ``None`` for text."""
+    """What writing needs to know about a part of an element; ``write`` is ``None`` for text."""
 
     name: str
     field: str
