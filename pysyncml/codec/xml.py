@@ -33,7 +33,6 @@ _BOMS = (b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff')
 _PIECE = 1 << 16  # bytes
 _LONGEST_TAG = 1 << 18  # bytes; attributes included, of which SyncML has none
 _MENDABLE = 4 << 20  # bytes of a message in which characters are mended
-_TOO_COMPLEX = 'the message is too complex: elements too deep, or too many'
 _NS = ' '  # between namespace and name: cannot stand in either
 
 
@@ -197,9 +196,7 @@ class _Reader:
 
     def start(self, raw: str, attributes: dict[str, str]) -> None:
         stack = self._stack
-        self._count += 1
-        if self._count > MAX_ELEMENTS or len(stack) > MAX_DEPTH:
-            raise CodecError(_TOO_COMPLEX)
+        self.count(0)
         name = self._names.get(raw) or self._name(raw)
         parent = stack[-1]
         if parent.name == 'Data' and name not in DATA_PARTS:
@@ -224,10 +221,10 @@ class _Reader:
         self._pieces.append(text)
 
     def count(self, below: int) -> None:
-        """Keep the limits for an element that is not in the tree, but so far *below* it."""
+        """Keep the limits: one element more, that much deeper than the tree."""
         self._count += 1
         if self._count > MAX_ELEMENTS or len(self._stack) + below > MAX_DEPTH:
-            raise CodecError(_TOO_COMPLEX)
+            raise CodecError('the message is too complex: elements too deep, or too many')
 
     def resume(self, raw: str, text: str) -> None:
         """Go on after the Data *raw*, the markup of which is *text*."""

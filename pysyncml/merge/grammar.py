@@ -111,9 +111,13 @@ class Change:
     @classmethod
     def between(cls, before: Any, after: Any) -> Change:
         """Return what made *after* of *before*; ``None`` stands for no value."""
-        if before is None:
-            return cls(ADDED)
-        return cls(DELETED if after is None else MODIFIED, Initial.of(before))
+        kind = kind_of(before, after)
+        return cls(kind, None if kind == ADDED else Initial.of(before))
+
+
+def kind_of(before: Any, after: Any) -> ItemState:
+    """Return what kind of change made *after* of *before*; ``None`` stands for no value."""
+    return ADDED if before is None else DELETED if after is None else MODIFIED
 
 
 def split_chain(spec: str) -> list[str]:

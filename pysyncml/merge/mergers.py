@@ -19,14 +19,12 @@ from pysyncml.errors import ConflictError, InvalidChangeSpec
 from pysyncml.merge.changespec import WORDS, apply_reverse, check_text_spec, text_spec
 from pysyncml.merge.diff3 import join_lines, line_separator, merge_lines, merge_texts, split_lines
 from pysyncml.merge.grammar import (
-    ADDED,
-    DELETED,
-    MODIFIED,
     Change,
     decode_composite,
     encode_attributes,
     encode_composite,
     join_specs,
+    kind_of,
     pack,
     split_chain,
     to_bytes,
@@ -110,8 +108,7 @@ class AttributeMerger(Merger):
         self._known = True
         if current == new:
             return self
-        kind = ADDED if current is None else DELETED if new is None else MODIFIED
-        self._tracker.append(attribute, kind, current)
+        self._tracker.append(attribute, kind_of(current, new), current)
         return self
 
     def pushChangeSpec(self, changeSpec: str) -> AttributeMerger:

@@ -20,6 +20,7 @@ from pysyncml.merge.grammar import (
     decode_list,
     encode_attributes,
     encode_list,
+    kind_of,
     pack,
     split_chain,
     unpack,
@@ -158,7 +159,7 @@ class AttributeChangeTracker(ChangeTracker):
         own = self._full().get(str(field))
         if own is not None and own.initial is not None and own.initial.matches(localValue):
             return remoteValue  # changed here, and changed back
-        kind = ADDED if localValue is None else DELETED if remoteValue is None else MODIFIED
+        kind = kind_of(localValue, remoteValue)
         return localValue if self.isChange(field, kind, remoteValue) is None else remoteValue
 
 

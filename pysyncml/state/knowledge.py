@@ -229,7 +229,7 @@ class Knowledge:
             self._move(known, remote_id)
         if 'unconfirmed' in values:
             self._paired.add(item_id)
-        if known.digest and 'digest' in values:
+        if 'digest' in values:
             known.outgrow(values['digest'])
         for name, value in values.items():
             setattr(known, name, value)
@@ -325,9 +325,9 @@ class Knowledge:
         paired: list[dict[str, Any]] = []
         rest: list[dict[str, Any]] = []
         for known in self._dirty.values():
-            rows = rest if known.item_id not in self._paired else paired
-            rows = rows if known.stored else fresh
-            rows.append(_values(self.binding_id, known, whole=rows is not rest))
+            whole = not known.stored or known.item_id in self._paired
+            rows = fresh if not known.stored else paired if whole else rest
+            rows.append(_values(self.binding_id, known, whole=whole))
             known.stored = True
         update_rows(self._connection, mapping, keys, paired)
         update_rows(self._connection, mapping, keys, rest)

@@ -55,6 +55,11 @@ class Operation:
     digest: str = ''
 
     @property
+    def looks(self) -> tuple[int, int, int] | None:
+        """What the file at ``source`` looked like (see :func:`.files.looks`), if that is known."""
+        return None if self.expect is None else looks_of(self.expect)
+
+    @property
     def leaves(self) -> bool:
         """Whether the file at ``source`` goes away from there, and nothing comes instead."""
         return self.source is not None and self.source != self.key

@@ -215,7 +215,10 @@ def lstat_at(spot: Spot) -> os.stat_result | None:
 
 def regular_at(spot: Spot) -> os.stat_result | None:
     """Return the file in *spot*; ``None`` if there is none that could be a note of ours."""
-    stat = lstat_at(spot)
+    return _if_regular(lstat_at(spot))
+
+
+def _if_regular(stat: os.stat_result | None) -> os.stat_result | None:
     return stat if stat is not None and kinds.S_ISREG(stat.st_mode) else None
 
 
@@ -337,10 +340,9 @@ class Tree:
     def regular(self, key: str) -> os.stat_result | None:
         """Return the file at *key*; ``None`` if there is none that could be a note of ours."""
         try:
-            stat = self.lstat(key)
+            return _if_regular(self.lstat(key))
         except InvalidName:
             return None  # behind a link: not in this tree any more
-        return stat if stat is not None and kinds.S_ISREG(stat.st_mode) else None
 
     def exists(self, key: str) -> bool:
         """Return whether anything is at *key*; a link counts, wherever it leads."""

@@ -46,23 +46,32 @@ class Plan:
 
 
 class FolderMove(NamedTuple):
-    """Files that all go from one folder to another one, and keep their names there."""
+    """Files that all go from one folder to another one, and keep their names there.
+
+    ``inodes`` are those the files have, by their names.
+    """
 
     source: str
     key: str
     operations: list[Operation]
+    inodes: dict[str, int]
 
 
 def folder_moves(operations: Iterable[Operation]) -> list[FolderMove]:
     """Return which files could go with their folder, if there is nothing else in it."""
-    together: dict[tuple[str, str], list[Operation]] = {}
+    together: dict[tuple[str, str], FolderMove] = {}
     for operation in operations:
-        if operation.renames and operation.leaves and operation.expect is not None:
-            source, _, name = (operation.source or '').rpartition('/')
-            key, _, new_name = (operation.key or '').rpartition('/')
-            if source and key and name == new_name:
-                together.setdefault((source, key), []).append(operation)
-    return [FolderMove(*ends, files) for ends, files in together.items() if len(files) > _FEW]
+        looks = operation.looks
+        if not (operation.renames and operation.leaves) or looks is None:
+            continue
+        source, _, name = (operation.source or '').rpartition('/')
+        key, _, new_name = (operation.key or '').rpartition('/')
+        if source and key and name == new_name:
+            if (source, key) not in together:
+                together[source, key] = FolderMove(source, key, [], {})
+            together[source, key].operations.append(operation)
+            together[source, key].inodes[name] = looks[2]
+    return [move for move in together.values() if len(move.operations) > _FEW]
 
 
 def fold(key: str) -> str:

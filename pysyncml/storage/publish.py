@@ -30,7 +30,6 @@ from pysyncml.storage.batch import Batch, Operation
 from pysyncml.storage.files import (
     Spot,
     looks,
-    looks_of,
     lstat_at,
     parent_of,
     place_new,
@@ -183,7 +182,7 @@ class _Run(Steps):
             if operation.key is None:
                 return self._delete(operation)
             if is_there:
-                return self._outcome(operation, operation.key, _looks_of(operation))
+                return self._outcome(operation, operation.key, operation.looks)
             if operation.token is None:
                 return self._move(operation, operation.key)
             return self._write(operation, operation.key, operation.token)
@@ -277,7 +276,7 @@ class _Run(Steps):
         return stat if mine == theirs and stat.st_size == body.st_size else None
 
     def _move(self, operation: Operation, key: str) -> Outcome:
-        expected = _looks_of(operation)
+        expected = operation.looks
         spot = self._rename(operation, key)
         if spot is not None:
             return self._outcome(operation, key, expected, spot)
@@ -328,10 +327,6 @@ class _Run(Steps):
         except OSError as error:
             return f'the changes could not be made to last: {error.strerror or error}'
         return None
-
-
-def _looks_of(operation: Operation) -> tuple[int, int, int] | None:
-    return None if operation.expect is None else looks_of(operation.expect)
 
 
 def _reason(operation: Operation, error: Exception) -> str:

@@ -15,7 +15,6 @@ from pysyncml.storage.files import (
     Spot,
     inode_of,
     looks,
-    looks_of,
     lstat_at,
     parent_of,
     place_new,
@@ -99,12 +98,13 @@ class Steps:
         Return where it is then; ``None`` if there is more to it.
         """
         begun = {operation.id, f'{operation.id}.where'} & self._seen_aside
-        if begun or operation.source is None or operation.expect is None:
+        known = operation.looks
+        if begun or operation.source is None or known is None:
             return None
         try:
             old = self._files.spot(operation.source)
             now = regular_at(old)
-            if now is None or looks(now)[2] != looks_of(operation.expect)[2]:
+            if now is None or looks(now)[2] != known[2]:
                 return None
             new = self._files.spot(key, create=True)
             place_new(old, new)
@@ -118,8 +118,10 @@ class Steps:
         Whoever does it again finds each of them where it was to go.
         """
         try:
-            if not self._holds_only(move):
-                return False
+            with self._files.listed(move.source) as entries:
+                files = {e.name: inode_of(e) for e in entries if e.is_file(follow_symlinks=False)}
+                if len(entries) > len(files) or files != move.inodes:
+                    return False
             old = self._files.spot(move.source)
             place_new(old, self._files.spot(move.key, create=True))
         except (OSError, SyncmlError):
@@ -127,28 +129,16 @@ class Steps:
         self._files.look_anew()
         return True
 
-    def _holds_only(self, move: FolderMove) -> bool:
-        """Return whether there is nothing in a folder but the files that are to leave it."""
-        wanted = {
-            (operation.source or '').rpartition('/')[2]: looks_of(operation.expect)[2]
-            for operation in move.operations
-            if operation.expect is not None
-        }
-        with self._files.listed(move.source) as entries:
-            return len(entries) == len(wanted) and all(
-                entry.is_file(follow_symlinks=False) and wanted.get(entry.name) == inode_of(entry)
-                for entry in entries
-            )
-
     def _waiting(self, operation: Operation) -> os.stat_result | None:
         """Return the file at the operation's source if it is still to be taken from there."""
-        if operation.source is None or operation.expect is None:
+        known = operation.looks
+        if operation.source is None or known is None:
             return None
         token = operation.token
         if token is not None and not self._staged(token):
             return None
         now = self._files.regular(operation.source)
-        if now is None or looks(now)[2] == looks_of(operation.expect)[2]:
+        if now is None or looks(now)[2] == known[2]:
             return now
         if operation.renames and self._arrived(operation):
             return None
@@ -168,11 +158,10 @@ class Steps:
 
     def _arrived(self, operation: Operation) -> bool:
         """Return whether the file to be renamed is already where it is to be."""
-        where = self._where(operation)
-        if operation.key is None or operation.expect is None:
+        where, known = self._where(operation), operation.looks
+        if operation.key is None or known is None:
             return False
-        inode = looks_of(operation.expect)[2]
-        key = operation.key
+        key, inode = operation.key, known[2]
         if where is not None:
             key = where.key
             inode = inode if where.inode is None else where.inode
@@ -189,16 +178,16 @@ class Steps:
 
     def _untouched(self, operation: Operation) -> bool:
         """Return whether the old file is still where it was, just as it was."""
-        if operation.source is None or operation.expect is None:
+        if operation.source is None:
             return False
         now = self._files.regular(operation.source)
-        return now is not None and looks(now) == looks_of(operation.expect)
+        return now is not None and looks(now) == operation.looks
 
     def _recognise(self, operation: Operation, lifted: os.stat_result) -> None:
         """Write down which file is renamed, if the user has replaced the one we knew."""
         inode = looks(lifted)[2]
-        known = None if operation.expect is None else looks_of(operation.expect)[2]
-        if inode != known and operation.key is not None:
+        known = operation.looks
+        if (known is None or inode != known[2]) and operation.key is not None:
             where = self._where(operation) or Where(operation.key)
             self._note(operation, where._replace(inode=inode))
 
@@ -206,9 +195,7 @@ class Steps:
         if operation.renames:
             return True
         found = looks(stat)
-        if operation.expect is not None and found == looks_of(operation.expect):
-            return True
-        return found in self._earlier(operation)
+        return found == operation.looks or found in self._earlier(operation)
 
     def _is_in_use(
         self, operation: Operation, lifted: os.stat_result, seen: os.stat_result | None
@@ -220,8 +207,7 @@ class Steps:
         aside = aside_of(operation)
         if is_being_written(self._state.own(aside)):
             return True
-        known = operation.expect is not None and looks(lifted) == looks_of(operation.expect)
-        if not known or not operation.digest:
+        if looks(lifted) != operation.looks or not operation.digest:
             return False
         if seen is not None and stamp(seen) == operation.expect:
             # the time of the change of its name is now, by the clock that its other times are of

@@ -78,6 +78,18 @@ def rename(world: World, name: str, *pairs: tuple[str, str]) -> None:
         os.rename(world.path(name) / old, target)
 
 
+def in_step(ours: dict[str, bytes], theirs: dict[str, bytes]) -> Callable[[World], None]:
+    """Return what makes a client and a server with these notes, and brings them in step."""
+
+    def prepare(world: World) -> None:
+        fill(world, 'a', ours)
+        fill(world, 's', theirs)
+        world.sync('a')
+        world.sync('a')
+
+    return prepare
+
+
 # --- the first synchronisation ------------------------------------------------------------------
 
 _OURS = {'mine.txt': body('mine'), 'sub/deep/mine.txt': body('mine, deep'), 'x.txt': body('x')}
@@ -163,11 +175,7 @@ _BASE = {
 }
 
 
-def _ways_prepare(world: World) -> None:
-    fill(world, 'a', _BASE)
-    fill(world, 's', {})
-    world.sync('a')
-    world.sync('a')
+_ways_prepare = in_step(_BASE, {})
 
 
 def _merged(first: str, last: str) -> bytes:
@@ -210,11 +218,7 @@ WAYS = Scenario(
 _FOLDERS = {f'{side} old/{n}.txt': body(f'{side} {n}', 4) for side in 'cs' for n in range(5)}
 
 
-def _folders_prepare(world: World) -> None:
-    fill(world, 'a', _FOLDERS)
-    fill(world, 's', {})
-    world.sync('a')
-    world.sync('a')
+_folders_prepare = in_step(_FOLDERS, {})
 
 
 def _folders_edit(world: World) -> None:
@@ -236,11 +240,7 @@ FOLDERS = Scenario('folders', _folders_prepare, _folders_edit, want=_folders_wan
 _CONFLICT = {'one.txt': body('one'), 'bin.dat': b'\0' + body('two'), 'gone.txt': body('gone')}
 
 
-def _conflict_prepare(world: World) -> None:
-    fill(world, 'a', _CONFLICT)
-    fill(world, 's', {})
-    world.sync('a')
-    world.sync('a')
+_conflict_prepare = in_step(_CONFLICT, {})
 
 
 def _conflict_edit(world: World) -> None:
@@ -272,11 +272,7 @@ OVERWRITTEN = body('before')
 _TYPING = {'sent.txt': body('sent'), 'edited.txt': body('edited')}
 
 
-def _typing_prepare(world: World) -> None:
-    fill(world, 'a', {'edited.txt': OVERWRITTEN})
-    fill(world, 's', {})
-    world.sync('a')
-    world.sync('a')
+_typing_prepare = in_step({'edited.txt': OVERWRITTEN}, {})
 
 
 def _typing_edit(place: str) -> Callable[[World], None]:
@@ -309,11 +305,10 @@ def _large(text: str) -> bytes:
     return body(text, 1200)
 
 
-def _large_prepare(world: World) -> None:
-    fill(world, 'a', {'small.txt': body('small'), 'c large.txt': _large('c')})
-    fill(world, 's', {'s large.txt': _large('s')})
-    world.sync('a')
-    world.sync('a')
+_large_prepare = in_step(
+    {'small.txt': body('small'), 'c large.txt': _large('c')},
+    {'s large.txt': _large('s')},
+)
 
 
 def _large_edit(world: World) -> None:

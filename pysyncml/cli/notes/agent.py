@@ -417,11 +417,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
         desk = self.desk
         if desk.ignore is None:
             desk.ignore = Ignore(self.engine.rootDir, self.engine.syncSubdir)
-        parts = path.split('/')
-        return any(
-            desk.ignore.skip('/'.join(parts[:count]), count < len(parts))
-            for count in range(1, len(parts) + 1)
-        )
+        return desk.ignore.ignored(path)
 
     # --- to and from bytes --------------------------------------------------------------------
 

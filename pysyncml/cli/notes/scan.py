@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import posixpath
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -200,16 +199,11 @@ class Scan:
     def _in_sight(self, missing: list[str]) -> list[str]:
         """Return those that are gone; what is only out of sight is left as it is."""
         links = {*self.storage.symlinks, *self.closed}
-        hidden: dict[str, bool] = {'': False}  # folders
-        found = []
-        for path in missing:
-            if (folder := posixpath.dirname(path)) not in hidden:
-                for one in folders_above(path):
-                    above = hidden[posixpath.dirname(one)]
-                    hidden[one] = above or one in links or self.ignore.skip(one, True)
-            if not (hidden[folder] or path in links or self.ignore.skip(path, False)):
-                found.append(path)
-        return found
+        return [
+            path
+            for path in missing
+            if links.isdisjoint((path, *folders_above(path))) and not self.ignore.ignored(path)
+        ]
 
     def _look_at(self, suspects: list[str], known: dict[str, NoteRow]) -> None:
         """Read the files that may have changed; what cannot be read is left for the next time.
