@@ -123,17 +123,18 @@ def looks_of(packed: bytes) -> tuple[int, int, int]:
     return size, mtime, inode
 
 
-def is_racy(stat: os.stat_result, now_ns: int) -> bool:
-    """Return whether a file may yet change without its stamp changing.
+def is_racy(packed: bytes, now_ns: int) -> bool:
+    """Return whether the file that a stamp is of may yet change without its stamp changing.
 
     *now_ns* is the file system's clock, read before the file was looked at. A file last changed
     in that very tick, or later, could be changed again in the same tick: its content has to be
     looked at again next time (git's rule). A time of modification far in the future says nothing,
     and does not make a file racy for ever: the time of change cannot be set by anybody.
     """
-    if os.name != 'nt' and stat.st_ctime_ns >= now_ns:
+    _, modified, changed, _ = _STAMP.unpack(packed)
+    if os.name != 'nt' and changed >= now_ns:
         return True
-    return now_ns <= stat.st_mtime_ns <= now_ns + _TICK_NS
+    return bool(now_ns <= modified <= now_ns + _TICK_NS)
 
 
 # --- one file after another ----------------------------------------------------------------------

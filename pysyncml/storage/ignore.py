@@ -68,6 +68,7 @@ class Ignore:
         self._state_dir = state_dir
         self._is_ordinary = _ordinary(state_dir)
         self._spec = _load(os.path.join(root, IGNORE_FILE))
+        self._closed: dict[str, bool] = {}  # folders that were asked for: are they out of sight
 
     def skip(self, rel_path: str, is_dir: bool) -> bool:
         """Return whether *rel_path* is no note, or as *is_dir* a folder not to look into.
@@ -90,12 +91,12 @@ class Ignore:
 
         As with git, a file in a skipped folder cannot be brought back by a pattern.
         """
-        end = rel_path.find('/')
-        while end >= 0:
-            if self.skip(rel_path[:end], True):
-                return True
-            end = rel_path.find('/', end + 1)
-        return self.skip(rel_path, False)
+        folder = rel_path.rpartition('/')[0]
+        closed = self._closed.get(folder)
+        if closed is None:
+            ends = (end for end, char in enumerate(rel_path) if char == '/')
+            closed = self._closed[folder] = any(self.skip(rel_path[:end], True) for end in ends)
+        return closed or self.skip(rel_path, False)
 
 
 def _ordinary(state_dir: str) -> Callable[[str], object]:

@@ -61,8 +61,10 @@ def folder_moves(operations: Iterable[Operation]) -> list[FolderMove]:
     """Return which files could go with their folder, if there is nothing else in it."""
     together: dict[tuple[str, str], FolderMove] = {}
     for operation in operations:
+        if not (operation.renames and operation.leaves):
+            continue
         looks = operation.looks
-        if not (operation.renames and operation.leaves) or looks is None:
+        if looks is None:
             continue
         source, _, name = (operation.source or '').rpartition('/')
         key, _, new_name = (operation.key or '').rpartition('/')

@@ -36,6 +36,7 @@ from pysyncml.storage.files import (
     regular_at,
     remove,
     same_file,
+    stamp,
     sync,
 )
 from pysyncml.storage.names import conflict_name
@@ -58,8 +59,8 @@ class Outcome(NamedTuple):
     that was taken. ``None`` means that it has none: it was deleted, or the user has removed or
     renamed it meanwhile. A deletion with a ``key`` was not done, as the user has edited the note.
 
-    ``stat`` describes the file at ``key`` if it is certain that it holds what was to be
-    there. Without it the user has been there in the meantime, and the next scan has to look.
+    ``stamp`` is that of the file at ``key`` if it is certain that it holds what was to be there.
+    Without it the user has been there in the meantime, and the next scan has to look.
 
     ``displaced`` is the key of the copy that holds our body, if the user had edited the file:
     then the user's file is still at ``key``.
@@ -69,7 +70,7 @@ class Outcome(NamedTuple):
     item_id: str
     ok: bool
     key: str | None = None
-    stat: os.stat_result | None = None
+    stamp: bytes | None = None
     displaced: str | None = None
     error: str | None = None
 
@@ -113,15 +114,10 @@ class _Run(Steps):
 
     def batch(self, operations: list[Operation]) -> dict[str, Outcome]:
         """Do the operations of one batch, each after those whose files are in its way."""
+        outcomes = self._move_folders(operations)
+        operations = [one for one in operations if one.id not in outcomes]
         plan = Plan(operations)
-        outcomes: dict[str, Outcome] = {}
         begun: set[str] = set()
-        if not plan.is_easy and self._fresh.issuperset(one.id for one in operations):
-            for move in folder_moves(operations):
-                if self._move_folder(move):
-                    for operation in move.operations:
-                        self._begin(operation)
-                        outcomes[operation.id] = self._attempt(operation, is_there=True)
         for operation in operations:
             if operation.id in outcomes:
                 continue
@@ -136,6 +132,21 @@ class _Run(Steps):
                 # whoever stops us must not find files missing that are only on their way
                 self._work_off(stack, plan, begun, outcomes)
                 raise
+        return outcomes
+
+    def _move_folders(self, operations: list[Operation]) -> dict[str, Outcome]:
+        """Rename whole folders, where that is all there is to do; return what came of whose."""
+        outcomes: dict[str, Outcome] = {}
+        if not self._fresh.issuperset(one.id for one in operations):
+            return outcomes
+        for move in folder_moves(operations):
+            if not self._move_folder(move):
+                continue
+            self._begin(move.operations[0])  # the others leave and enter the same folders
+            for one in move.operations:
+                # what happens to a folder does not change the stamps of its files
+                same = Outcome('', one.item, ok=True, key=one.key, stamp=one.expect)
+                outcomes[one.id] = same
         return outcomes
 
     def _work_off(
@@ -176,13 +187,10 @@ class _Run(Steps):
         with contextlib.suppress(OSError, SyncmlError):
             self._lift(operation)
 
-    def _attempt(self, operation: Operation, *, is_there: bool = False) -> Outcome:
-        """Do what is asked; or, if its file *is_there* with its folder, only look at it."""
+    def _attempt(self, operation: Operation) -> Outcome:
         try:
             if operation.key is None:
                 return self._delete(operation)
-            if is_there:
-                return self._outcome(operation, operation.key, operation.looks)
             if operation.token is None:
                 return self._move(operation, operation.key)
             return self._write(operation, operation.key, operation.token)
@@ -260,7 +268,7 @@ class _Run(Steps):
             stat = self._same_content(staged, kept)
             if stat is not None:
                 remove(self._state.own(staged))
-                return Outcome('', operation.item, ok=True, key=kept, stat=stat)
+                return Outcome('', operation.item, ok=True, key=kept, stamp=stamp(stat))
         if where is None or not where.copy:
             where = Where(conflict_name(operation.key, operation.label), copy=True)
             self._note(operation, where)
@@ -306,9 +314,9 @@ class _Run(Steps):
     ) -> Outcome:
         """Tell what is at *key*, the *spot* of which may be at hand."""
         stat = self._files.regular(key) if spot is None else regular_at(spot)
-        if stat is not None and expected is not None and looks(stat) != expected:
-            stat = None
-        return Outcome('', operation.item, ok=True, key=key, stat=stat)
+        if stat is None or (expected is not None and looks(stat) != expected):
+            return Outcome('', operation.item, ok=True, key=key)
+        return Outcome('', operation.item, ok=True, key=key, stamp=stamp(stat))
 
     # --- the end ----------------------------------------------------------------------------------
 

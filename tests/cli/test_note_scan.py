@@ -146,3 +146,15 @@ def test_a_scan_imports_no_mapping_and_no_other_databases(tmp_path):
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout == '[]\n'
+
+
+def test_links_to_one_file_in_a_renamed_folder(served):
+    """They have one stamp, so it does not tell them apart: their names do."""
+    write(served, 'f/a', 'f/c')
+    os.link(served.path / 'f' / 'a', served.path / 'f' / 'b')
+    served.look()
+    served.look()  # now their stamps are known
+    os.rename(served.path / 'f', served.path / 'g')
+    found = served.look()
+    assert sorted(found) == [(ItemState.MODIFIED, f'g/{name}') for name in 'abc']
+    assert served.look() == []

@@ -172,3 +172,32 @@ def test_folders_are_opened_once_for_many_files(tmp_path: Path) -> None:
         opened.append(calls[str(folder)])
         bench.close()
     assert opened[1] <= opened[0] + 2
+
+
+def test_files_in_a_renamed_folder_are_not_read(tmp_path: Path) -> None:
+    """Neither here nor there, nor by later scans: their stamps tell that they are what they were.
+
+    And where the folder is renamed as it is, the index needs to be told only once.
+    """
+    bench = Bench(tmp_path)
+    write(bench, FEW)
+    bench.settle('a', 'b')
+    bench.path('a').joinpath('f').rename(bench.path('a') / 'g')
+    opened = set()
+
+    def listen(call: Call) -> None:
+        if call.name == 'open' and call.path.endswith('.txt'):
+            opened.add(call.path)
+
+    told: Counter[str] = Counter()
+    with tapped(listen):
+        for name in ('a', 'b', 'a'):
+            with statements() as found:
+                bench.sync(name)
+            told += Counter({text: n for text, n in found.items() if 'UPDATE noteitem' in text})
+    assert sorted(bench.same('s', 'a', 'b')) == [
+        f'g/note {n}.txt' for n in sorted(range(FEW), key=str)
+    ]
+    assert not opened
+    assert told.total() == 3, told  # a's own scan, the server, b
+    bench.close()

@@ -321,22 +321,22 @@ def test_odd_times_do_no_harm(storage, tmp_path, mtime):
     now = storage.fs_now()
     while storage.fs_now() == now:
         time.sleep(0.001)
-    assert not is_racy(storage.stat('a'), storage.fs_now())
+    assert not is_racy(stamp(storage.stat('a')), storage.fs_now())
     batch = storage.batch()
     batch.write('1', 'a', batch.stage(b'2'), 'a', stamp(storage.stat('a')))
-    assert storage.publish(batch.prepare())[0].stat is not None
+    assert storage.publish(batch.prepare())[0].stamp is not None
 
 
 def test_what_changes_in_the_same_tick_is_racy(storage, tmp_path):
     now = storage.fs_now()
     path = put(tmp_path, 'a', b'1')
-    assert is_racy(os.lstat(path), now)
+    assert is_racy(stamp(os.lstat(path)), now)
     later = storage.fs_now()
     deadline = time.monotonic() + 5
     while later <= os.lstat(path).st_ctime_ns and time.monotonic() < deadline:
         time.sleep(0.001)
         later = storage.fs_now()
-    assert not is_racy(os.lstat(path), later)
+    assert not is_racy(stamp(os.lstat(path)), later)
 
 
 def test_no_stamp():
@@ -514,4 +514,4 @@ def test_two_threads_publish_one_after_the_other(tmp_path):
     for thread in threads:
         thread.join()
     assert len(list(storage.list())) == 40
-    assert all(o.ok and o.stat is not None for outcomes in results for o in outcomes)
+    assert all(o.ok and o.stamp is not None for outcomes in results for o in outcomes)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pysyncml.errors import InvalidItem, InvalidName, StoreFull
 from pysyncml.storage import DirectoryStorage, files, order, stamp
+from pysyncml.storage.files import looks_of
 
 CRASHING = ('rename', 'link', 'unlink', 'mkdir', 'rmdir', 'replace', 'fsync')
 
@@ -117,7 +118,7 @@ def test_a_new_note_is_written_with_its_folders(tmp_path):
     (outcome,) = storage.publish(lines)
     assert outcome.ok and outcome.key == 'a/b/c.txt' and outcome.item_id == '1'
     assert outcome.line == lines[0]
-    assert stamp(outcome.stat) == stamp(storage.stat('a/b/c.txt'))
+    assert outcome.stamp == stamp(storage.stat('a/b/c.txt'))
     assert tree(storage) == {'a/b/c.txt': b'\0\r\n\xff'}
     assert leavings(storage) == []
 
@@ -140,7 +141,7 @@ def test_a_move_keeps_the_inode_and_removes_the_empty_folder(tmp_path):
     batch = storage.batch()
     moves(storage, batch, **{'old/deep/a': 'new/a'})
     (outcome,) = storage.publish(batch.prepare())
-    assert outcome.stat.st_ino == inode == storage.stat('new/a').st_ino
+    assert looks_of(outcome.stamp)[2] == inode == storage.stat('new/a').st_ino
     assert not (tmp_path / 'old').exists()
     assert trashed(storage) == []
 
@@ -168,7 +169,7 @@ def test_a_folder_is_renamed_as_a_whole(tmp_path, monkeypatch):
         outcomes = storage.publish(batch.prepare(), batch)
     assert len(renames) == 1
     assert [(o.ok, o.key) for o in outcomes] == [(True, f'new/folder/{n}') for n in range(5)]
-    assert [stamp(o.stat) for o in outcomes] == stamps  # their files have not been touched
+    assert [o.stamp for o in outcomes] == stamps  # their files have not been touched
     now = (tmp_path / 'new' / 'folder').stat()
     assert (now.st_ino, now.st_mode) == (folder.st_ino, folder.st_mode)
     assert not (tmp_path / 'old').exists()
@@ -191,7 +192,7 @@ def test_a_folder_with_something_else_in_it_is_not_renamed(tmp_path, more, old, 
     """But its files are, one by one."""
     storage, batch = renamed_folder(tmp_path, more)
     outcomes = storage.publish(batch.prepare(), batch)
-    assert all(o.ok and o.stat is not None for o in outcomes)
+    assert all(o.ok and o.stamp is not None for o in outcomes)
     moved = {f'new/folder/{n}': b'%d' % n for n in range(5)}
     moved |= {f'new/folder/{name}': body for name, body in new.items()}
     expected = moved | {f'old/{name}': body for name, body in old.items()}
@@ -205,7 +206,7 @@ def test_a_file_that_was_replaced_in_a_folder_that_is_renamed(tmp_path):
     os.replace(tmp_path / 'tmp', tmp_path / 'old' / '3')
     outcomes = storage.publish(lines, batch)
     assert [o.key for o in outcomes] == [f'new/folder/{n}' for n in range(5)]
-    assert [o.stat is None for o in outcomes] == [n == 3 for n in range(5)]
+    assert [o.stamp is None for o in outcomes] == [n == 3 for n in range(5)]
     assert storage.read('new/folder/3')[0] == b'user'
 
 
@@ -230,7 +231,7 @@ def test_names_in_a_circle(tmp_path, size):
     for _ in range(3):  # it may be done again, and changes nothing
         outcomes = storage.publish(lines)
         assert [o.key for o in outcomes] == [targets[name] for name in names]
-        assert all(o.ok and o.stat is not None for o in outcomes)
+        assert all(o.ok and o.stamp is not None for o in outcomes)
         assert tree(storage) == expected
     assert trashed(storage) == leavings(storage) == []
 
@@ -279,7 +280,7 @@ def test_a_taken_name_gives_a_free_one(tmp_path):
     for _ in range(2):
         (outcome,) = storage.publish(lines)
         assert outcome.ok and outcome.key == 't(1).txt' and outcome.displaced is None
-        assert outcome.stat is not None
+        assert outcome.stamp is not None
         assert tree(storage) == {'t.txt': b'theirs', 't(1).txt': b'ours'}
 
 
@@ -370,7 +371,7 @@ def test_a_folder_exchanged_while_its_files_are_placed(tmp_path, monkeypatch, ex
     monkeypatch.setattr(files, 'place_new', exchanging)
     outcomes = storage.publish(lines)
     assert sorted(os.listdir(outside / 'd' / 'e')) == ['a', 'x']
-    assert outcomes[0].stat is None
+    assert outcomes[0].stamp is None
     if exchange == 'for a link':
         assert [o.ok for o in outcomes[1:]] == [False, False]
         (root / 'd').unlink()
@@ -413,7 +414,7 @@ def test_an_edit_meanwhile_is_kept_and_ours_lies_beside(tmp_path):
     put(tmp_path, 'a.txt', b'the user')
     for _ in range(2):
         (outcome,) = storage.publish(lines)
-        assert outcome.ok and outcome.key == 'a.txt' and outcome.stat is None
+        assert outcome.ok and outcome.key == 'a.txt' and outcome.stamp is None
         assert outcome.displaced == 'a (conflict phone 2024).txt'
         assert tree(storage) == {'a.txt': b'the user', 'a (conflict phone 2024).txt': b'new'}
     assert leavings(storage) == []
@@ -455,7 +456,7 @@ def test_an_edit_beats_a_deletion(tmp_path):
     put(tmp_path, 'a', b'edited')
     for _ in range(2):
         (outcome,) = storage.publish(lines)
-        assert outcome.ok and outcome.key == 'a' and outcome.stat is None
+        assert outcome.ok and outcome.key == 'a' and outcome.stamp is None
     assert tree(storage) == {'a': b'edited'}
 
 
@@ -473,7 +474,7 @@ def test_an_edited_note_is_renamed_with_its_edit(tmp_path, replaced):
     for _ in range(2):
         outcomes = storage.publish(lines)
         assert [o.key for o in outcomes] == ['b', 'a']
-        assert outcomes[0].stat is None and outcomes[1].stat is not None
+        assert outcomes[0].stamp is None and outcomes[1].stamp is not None
         assert tree(storage) == {'b': b'edited', 'a': b'other'}
 
 
@@ -504,7 +505,7 @@ def test_edited_after_publishing_and_published_again(tmp_path):
     put(tmp_path, 'a', b'later')
     put(tmp_path, 'c', b'later too')
     outcomes = storage.publish(lines)
-    assert [(o.ok, o.key, o.stat) for o in outcomes] == [(True, 'a', None), (True, 'c', None)]
+    assert [(o.ok, o.key, o.stamp) for o in outcomes] == [(True, 'a', None), (True, 'c', None)]
     assert tree(storage) == {'a': b'later', 'c': b'later too'}
 
 
@@ -767,7 +768,7 @@ def test_a_crash_at_any_step_is_mended(tmp_path, monkeypatch, links):
         assert trashed(storage) == [b'A', b'C']
         assert [o.key for o in outcomes] == ['b', 'a', None, 'n/n']
         assert all(o.ok for o in outcomes)
-        assert all(o.stat is not None for o in outcomes if o.key)
+        assert all(o.stamp is not None for o in outcomes if o.key)
         assert not os.path.exists(storage.files.path('c'))
 
     crash_everywhere(tmp_path, monkeypatch, prepare, check, links)
@@ -821,7 +822,7 @@ def test_a_crash_while_a_folder_is_renamed(tmp_path, monkeypatch, links):
     def check(storage, outcomes):
         assert tree(storage) == {**{f'new/{n}': b'%d' % n for n in range(5)}, 'another': b'O'}
         assert [o.key for o in outcomes] == [*(f'new/{n}' for n in range(5)), 'another']
-        assert all(o.ok and o.stat is not None for o in outcomes)
+        assert all(o.ok and o.stamp is not None for o in outcomes)
         assert not os.path.exists(storage.files.path('old'))
         assert trashed(storage) == []
 

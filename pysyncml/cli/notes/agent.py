@@ -155,20 +155,14 @@ class Desk:
         """Write down where the files lie now; return the lines that are done."""
         now = self.storage.fs_now()
         done = []
-        places = []
+        places: list[dict[str, Any]] = []
         for outcome in self.outcomes:
             if not outcome.ok:
                 self.agent.leave(f'a note could not be put in its place: {outcome.error}')
                 continue
             done.append(outcome.line)
-            place = {'id': outcome.item_id, 'stamp': b''}
-            if outcome.key is not None:
-                place['path'] = outcome.key
-            if outcome.stat is not None:
-                # a file that somebody has touched meanwhile is looked at by the next scan
-                place['inode'] = outcome.stat.st_ino
-                place['stamp'] = b'' if is_racy(outcome.stat, now) else stamp(outcome.stat)
-            places.append(place)
+            if not self.index.says(outcome.item_id, outcome.key, outcome.stamp):
+                places.append(_place(outcome, now))
             if outcome.displaced is not None:
                 self.agent.trouble(
                     f'"{outcome.key}" was changed here while it was synchronised: '
@@ -176,6 +170,18 @@ class Desk:
                 )
         NoteIndex(self.agent.engine.model, work.connection).remember_places(places)
         return done
+
+
+def _place(outcome: Any, now: int) -> dict[str, Any]:
+    """Return what is to be written down of where a file lies since it was published."""
+    place = {'id': outcome.item_id, 'stamp': b''}
+    if outcome.key is not None:
+        place['path'] = outcome.key
+    if outcome.stamp is not None:
+        # a file that somebody has touched meanwhile is looked at by the next scan
+        place['inode'] = looks_of(outcome.stamp)[2]
+        place['stamp'] = b'' if is_racy(outcome.stamp, now) else outcome.stamp
+    return place
 
 
 class NotesAgent(pysyncml.BaseNoteAgent):
@@ -309,7 +315,7 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             digest, stat = self.storage.hash(origin)
             if digest != row.sha256:
                 break
-            if not is_racy(stat, now):
+            if not is_racy(stamp(stat), now):
                 return self.storage.body(origin, stat)
             time.sleep(_TICK)  # until another change would show
         raise pysyncml.ItemBusy(f'"{row.name}" has just been changed; it is left for later')
@@ -509,7 +515,9 @@ class NotesAgent(pysyncml.BaseNoteAgent):
             desk.batch.move(row.id, row.path, path, expect=expected)
         desk.places.claim(row, path)
         row.name = name
-        row.path, row.sha256, row.stamp = path, item.digest, b''
+        row.path = path
+        if changed:
+            row.sha256, row.stamp = item.digest, b''
         if item.extensions or item.named:
             row.extensions = dict(item.extensions)
         row.lastmod = item.modified if item.modified is not None else row.lastmod

@@ -156,6 +156,11 @@ class NoteIndex:
             self.prefetch([item_id])
         return self._rows[item_id]
 
+    def says(self, item_id: str, path: str | None, stamp: bytes | None) -> bool:
+        """Return whether the row of a note is at hand, and says of its file what is so."""
+        row = self._rows.get(item_id)
+        return row is not None and stamp is not None and (row.path, row.stamp) == (path, stamp)
+
     def prefetch(self, item_ids: Iterable[str]) -> None:
         """Load the notes with these ids at once."""
         wanted = [item_id for item_id in item_ids if item_id not in self._rows]

@@ -187,7 +187,7 @@ class Places:
                 self.desk.batch.move(row.id, row.path, target, expect=row.stamp or None)
             self.claim(row, target)
             if target != row.path:
-                row.path, row.stamp = target, b''
+                row.path = target
                 self.desk.index.put(row)
 
     def _movers(self, waiting: list[NoteRow]) -> list[NoteRow]:

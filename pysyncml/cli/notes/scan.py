@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ from pysyncml.cli.notes.index import NoteRow, decode
 from pysyncml.cli.notes.places import folders_above
 from pysyncml.cli.notes.recent import LONGEST
 from pysyncml.storage import Entry, Found, Ignore, compare, is_racy, stamp
-from pysyncml.storage.files import looks_of
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -72,20 +72,24 @@ class Scan:
         self._check_identity()
         if not self.engine.readonly:
             self._recover()
-        suspects, missing, unchanged = self._walk()
+        suspects, missing, elsewhere = self._walk()
         for path in self.closed:
             self.agent.leave(f'"{path}" cannot be read; it is left as it is')
         missing = self._in_sight(missing)
         lost = self.index.at(missing)
-        by_stamp = {row.stamp: row for row in lost}
+        renamed = _same_files(lost, elsewhere)
+        if renamed:
+            found = {row.id for row in renamed.values()}
+            lost = [row for row in lost if row.id not in found]
+            suspects = [path for path in suspects if path not in renamed]
         entries = lost + self.index.at(suspects)
-        if not entries:
+        if not entries and not renamed:
             self._take_in(suspects)
         else:
-            self._look_at(suspects, {p: by_stamp[now] for p, now in unchanged if now in by_stamp})
+            self._look_at(suspects)
             rows = {row.id: row for row in entries if row.id not in self.agent.unfinished}
             rows = {key: row for key, row in rows.items() if row.path not in self.unreadable}
-            self._compare(rows)
+            self._compare(rows, renamed)
         suspects.clear()
         self.looks.clear()
         if self.engine.isServer:
@@ -202,31 +206,22 @@ class Scan:
         return [
             path
             for path in missing
-            if links.isdisjoint((path, *folders_above(path))) and not self.ignore.ignored(path)
+            if not (links and links.intersection((path, *folders_above(path))))
+            and not self.ignore.ignored(path)
         ]
 
-    def _look_at(self, suspects: list[str], known: dict[str, NoteRow]) -> None:
-        """Read the files that may have changed; what cannot be read is left for the next time.
-
-        *known* are, by their paths, those that only lie elsewhere than the notes they are.
-        """
+    def _look_at(self, suspects: list[str]) -> None:
+        """Read the files that may have changed; what cannot be read is left for the next time."""
         # by the clock from before: what changes from now on is looked at again
         now = self.storage.fs_now() if suspects and not self.engine.readonly else 0
         for path in suspects:
-            if path in known:
-                row = known[path]
-                size, _, inode = looks_of(row.stamp)
-                self.looks[path] = Look(
-                    row.sha256, size, inode, row.lastmod or 0.0, row.stamp, racy=False
-                )
-                continue
             try:
                 digest, stat, text = self.storage.look(path, LONGEST, self.desk.files)
                 if text is not None:
                     self.agent.recent.keep(digest, text)
-                racy = is_racy(stat, now)
+                seen = stamp(stat)
                 self.looks[path] = Look(
-                    digest, stat.st_size, stat.st_ino, stat.st_mtime, stamp(stat), racy
+                    digest, stat.st_size, stat.st_ino, stat.st_mtime, seen, is_racy(seen, now)
                 )
             except pysyncml.InvalidItem:
                 self.unreadable.add(path)  # gone meanwhile
@@ -239,7 +234,8 @@ class Scan:
 
     # --- what changed -------------------------------------------------------------------------
 
-    def _compare(self, rows: dict[str, NoteRow]) -> None:
+    def _compare(self, rows: dict[str, NoteRow], renamed: dict[str, NoteRow]) -> None:
+        """Find out what changed in *rows*, and register it with what is *renamed* for certain."""
         entries = [
             Entry(row.id, row.path, row.sha256, row.inode)
             for row in sorted(rows.values(), key=self._is_elsewhere)
@@ -262,6 +258,8 @@ class Scan:
             self._change(item_id, pysyncml.ITEM_DELETED)
         for item_id, path in result.unchanged:
             self._note(rows[item_id], path)
+        for path, row in renamed.items():
+            self._renamed(row, path)
         for item_id, _, path, edited in moved:
             self._changed(rows[item_id], path, edited=edited)
         for item_id, path in result.modified:
@@ -278,7 +276,7 @@ class Scan:
             self._check_log()
         for start in range(0, len(paths), _AT_ONCE):
             self.looks.clear()
-            self._look_at(paths[start : start + _AT_ONCE], {})
+            self._look_at(paths[start : start + _AT_ONCE])
             for path in sorted(self.looks):
                 self._added(path)
 
@@ -367,6 +365,14 @@ class Scan:
         if edited or self.engine.options.syncFilename:
             self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
 
+    def _renamed(self, row: NoteRow, path: str) -> None:
+        """The file of a note, untouched, has another path."""
+        spec = self.agent.spec(row.name, path, None, None) if self.desk.keeps_texts else None
+        row.name = row.path = path
+        self.index.put(row)
+        if self.engine.options.syncFilename:
+            self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
+
     def _added(self, path: str) -> None:
         row = NoteRow(pysyncml.newID(), path, path, '')
         self._note(row, path)
@@ -414,6 +420,18 @@ class Scan:
         """Go on with an index that has nothing in memory."""
         index = type(self.index)(self.engine.model, self.desk.work.connection)
         self.index = self.desk.index = index
+
+
+def _same_files(rows: list[NoteRow], files: list[tuple[str, bytes]]) -> dict[str, NoteRow]:
+    """Return which of the *files* are certainly those of *rows*, by their paths.
+
+    They have the stamps of rows whose files are gone, each of them alone: so they have not been
+    touched, and their folders have been renamed. (Links to one file have one stamp.)
+    """
+    of_rows = Counter(row.stamp for row in rows)
+    of_files = Counter(now for _, now in files)
+    by_stamp = {row.stamp: row for row in rows if of_rows[row.stamp] == 1}
+    return {path: by_stamp[now] for path, now in files if now in by_stamp and of_files[now] == 1}
 
 
 class _Stamps:
