@@ -53,7 +53,8 @@ class Outcome(NamedTuple):
     """What came of one line.
 
     ``line`` and ``item_id`` say of which; it is finished if it is ``ok``, otherwise ``error``
-    says why, nothing is lost, and the line is to be published again later.
+    says why, nothing is lost, and the line is to be published again later; until then the file at
+    ``key``, if there is one, is to be left alone.
 
     ``key`` is where the item's file is now: it may be another name than was asked for, because
     that was taken. ``None`` means that it has none: it was deleted, or the user has removed or
@@ -198,7 +199,8 @@ class _Run(Steps):
             self._put_back(operation)
             if operation.key is not None:
                 self._left[parent_of(operation.key)] = None
-            return Outcome('', operation.item, ok=False, error=_reason(operation, error))
+            error_text = _reason(operation, error)
+            return Outcome('', operation.item, ok=False, key=operation.source, error=error_text)
 
     def _put_back(self, operation: Operation) -> None:
         """Undo the lifting of a file that could not go where it should."""

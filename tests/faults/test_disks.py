@@ -201,3 +201,21 @@ def test_a_folder_that_cannot_be_read_is_left_as_it_is(bench, side):
     said = ''.join(result.stats['problems']) + bench.said
     assert '"sub" cannot be read; it is left as it is' in said
     assert bench.settle('a') == {**before, 'three': b'edited'}
+
+
+@pytest.mark.parametrize('side', ['s', 'b'])
+@pytest.mark.parametrize('renamed', [True, False])
+def test_a_file_that_cannot_leave_its_place_is_no_new_note_there(bench, side, renamed):
+    """It was renamed or deleted elsewhere, and its folder refuses that for longer."""
+    for name in ('one', 'two'):
+        bench.path('a').joinpath(name).write_text(name)
+    bench.settle('a', 'b')
+    one = bench.path('a') / 'one'
+    one.rename(bench.path('a') / 'moved') if renamed else one.unlink()
+    wanted = bench.tree('a')
+    with tapped(all_of(faults_of(f'EACCES@rename:*/{side}/one'))):
+        for name in 'abab':
+            bench.sync(name)
+    assert bench.tree('a') == wanted
+    assert 'one' in bench.tree(side) and 'moved' not in bench.tree(side)
+    assert bench.settle('a', 'b') == wanted

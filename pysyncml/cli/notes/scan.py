@@ -196,6 +196,7 @@ class Scan:
             )
             self.desk.work.set_option('symlinks.told', True)
         unfinished = {row.path for row in map(self.index.get, self.agent.unfinished) if row}
+        unfinished |= self.unreadable  # those are on their way elsewhere, or into the trash
         suspects = sorted({*comparison.differing, *comparison.files} - unfinished)
         missing = [path for path in comparison.rows if path not in unfinished]
         return suspects, missing, comparison.elsewhere()
