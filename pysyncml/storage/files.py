@@ -137,6 +137,16 @@ def is_racy(packed: bytes, now_ns: int) -> bool:
     return bool(now_ns <= modified <= now_ns + _TICK_NS)
 
 
+def was_written_at_last(packed: bytes) -> bool:
+    """Return whether the file that a stamp is of was not changed in another way after that.
+
+    One of ours that was written and put in its place within one tick looks like that: if somebody
+    edits it in what is left of that tick, its stamp does not tell. (Windows has no time of change.)
+    """
+    _, modified, changed, _ = _STAMP.unpack(packed)
+    return os.name != 'nt' and bool(modified >= changed)
+
+
 # --- one file after another ----------------------------------------------------------------------
 
 

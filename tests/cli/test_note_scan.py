@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,8 @@ from pysyncml.cli.notes import NotesEngine, scan
 from pysyncml.cli.notes.index import NoteIndex
 from pysyncml.constants import ItemState
 from pysyncml.state import changes
-from pysyncml.storage import DirectoryStorage
+from pysyncml.storage import DirectoryStorage, publish
+from tests.faults.bench import Bench
 
 
 class Served:
@@ -158,3 +163,26 @@ def test_links_to_one_file_in_a_renamed_folder(served):
     found = served.look()
     assert sorted(found) == [(ItemState.MODIFIED, f'g/{name}') for name in 'abc']
     assert served.look() == []
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='there the system tells no time of a change')
+@pytest.mark.parametrize('same_tick', [True, False])
+def test_a_note_that_was_written_and_placed_in_one_tick_is_looked_at_again(tmp_path, same_tick):
+    """An edit in the rest of that tick leaves no trace but in the content."""
+    bench = Bench(tmp_path)
+    bench.path('a').joinpath('n').write_text('one')
+    usual = publish.stamp
+
+    def stamped(stat):
+        size, _, changed, inode = struct.unpack('<4Q', usual(stat))
+        return struct.pack('<4Q', size, changed if same_tick else changed - 1, changed, inode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, 'stamp', stamped)
+        patch.setattr(DirectoryStorage, 'fs_now', lambda storage: time.time_ns() + 10**9)
+        bench.sync('a', code=0)
+    database = tmp_path / 's' / '.sync' / 'state.db'
+    with contextlib.closing(sqlite3.connect(database)) as state:
+        [[stamp]] = state.execute('SELECT stamp FROM noteitem').fetchall()
+    assert (stamp == b'') == same_tick
+    bench.close()

@@ -28,7 +28,7 @@ from pysyncml.storage import (
     local_name,
     stamp,
 )
-from pysyncml.storage.files import looks_of
+from pysyncml.storage.files import looks_of, was_written_at_last
 
 log = logging.getLogger('pysyncml.cli')
 
@@ -178,9 +178,10 @@ def _place(outcome: Any, now: int) -> dict[str, Any]:
     if outcome.key is not None:
         place['path'] = outcome.key
     if outcome.stamp is not None:
-        # a file that somebody has touched meanwhile is looked at by the next scan
         place['inode'] = looks_of(outcome.stamp)[2]
-        place['stamp'] = b'' if is_racy(outcome.stamp, now) else outcome.stamp
+        # one that somebody may have touched since is looked at by the next scan
+        racy = is_racy(outcome.stamp, now) or was_written_at_last(outcome.stamp)
+        place['stamp'] = b'' if racy else outcome.stamp
     return place
 
 
