@@ -182,8 +182,12 @@ def _open_bindings(parties: Parties) -> None:
 
 
 def new_anchor(parties: Parties, last: str | None) -> str:
-    """Return an anchor for now: milliseconds since 1970, always more than *last*."""
-    now = int(parties.work.now * 1000)
+    """Return an anchor for now: microseconds since 1970, always more than *last*.
+
+    Not even copies of one device that begin together should have it alike: the second one would
+    be taken for the first one that asks for its answer again.
+    """
+    now = int(parties.work.now * 1_000_000)
     if last is not None and last.isdigit():
         now = max(now, int(last) + 1)
     return str(now)

@@ -319,6 +319,16 @@ def test_anchors_grow_even_if_the_clock_stands_still():
     assert len(seen) == 3
 
 
+def test_copies_that_begin_in_one_millisecond_do_not_have_one_anchor():
+    seen = set()
+    for moment in (1.0, 1.0001):
+        server, client = device('S'), device('C')
+        client.context.clock = lambda moment=moment: moment
+        client.sync(server)
+        seen.add(anchors(client)[0])
+    assert len(seen) == 2
+
+
 def test_a_client_with_a_wrong_anchor_gets_508_and_a_slow_sync():
     server, client = device('S', 'theirs'), device('C', 'ours')
     client.sync(server)
