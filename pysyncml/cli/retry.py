@@ -71,9 +71,9 @@ class Retry:
                 pause = self._next(error)
                 if pause is None:
                     raise
-                self._tell(error, pause)
-            with stoppable():
-                time.sleep(pause)
+                with stoppable():  # from the moment in which it is said that we wait
+                    self._tell(error, pause)
+                    time.sleep(pause)
             # what was agreed to at a question was about what was there then
             self.engine.options.allowDeletions = self._consent
 
