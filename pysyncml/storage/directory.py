@@ -10,7 +10,6 @@ import bisect
 import contextlib
 import errno
 import hashlib
-import operator
 import os
 import stat as kinds
 import threading
@@ -48,14 +47,11 @@ _CHUNK = 1 << 20
 _FOLDERS = 'staged', 'aside'
 
 
-def _lstat(entry: os.DirEntry[str]) -> os.stat_result:
-    return os.lstat(entry.path)
+def _nothing(_key: str, _is_dir: bool) -> bool:
+    return False
 
 
-# what a folder says there on Windows has no inode
-_stat: Callable[[os.DirEntry[str]], os.stat_result] = (
-    _lstat if os.name == 'nt' else operator.methodcaller('stat', follow_symlinks=False)
-)
+_TELLS_ALL = os.name != 'nt'  # what a folder says of its files on Windows has no inodes
 
 # within the class, ``list`` is a method
 Outcomes = list[Outcome]
@@ -142,10 +138,12 @@ class DirectoryStorage(Storage[os.stat_result]):
         self,
         skip: Callable[[str, bool], bool],
         unreadable: Keys | None = None,
+        skips_none: Callable[[Keys], bool] = lambda _: False,
     ) -> Iterator[Run]:
         """Yield the same many at a time: the files of a folder, as far as no folder comes between.
 
-        See :meth:`walk`.
+        See :meth:`walk`. *skips_none* is told all names in a folder; if it says True, *skip* would
+        say False to each of them and is not asked.
         """
         self.symlinks = []
         coming: Listed = ['']  # folders and runs, the next one last
@@ -156,7 +154,7 @@ class DirectoryStorage(Storage[os.stat_result]):
                 continue
             folder = key[:-1]
             try:
-                coming += self._look_into(folder, skip, unreadable)
+                coming += self._look_into(folder, skip, unreadable, skips_none)
             except (FileNotFoundError, NotADirectoryError) as error:
                 if not folder:
                     raise WrongDirectory(f'the directory {self.root} is not there') from error
@@ -172,7 +170,11 @@ class DirectoryStorage(Storage[os.stat_result]):
                 unreadable.append(folder)
 
     def _look_into(
-        self, folder: str, skip: Callable[[str, bool], bool], unreadable: Keys | None
+        self,
+        folder: str,
+        skip: Callable[[str, bool], bool],
+        unreadable: Keys | None,
+        skips_none: Callable[[Keys], bool],
     ) -> Listed:
         """Return the runs and the folders in a folder, the last one first.
 
@@ -182,14 +184,20 @@ class DirectoryStorage(Storage[os.stat_result]):
         files: Run = []
         folders: Keys = []
         with self.files.listed(folder) as entries:
+            if skips_none([entry.name for entry in entries]):
+                skip = _nothing
             for entry in entries:
                 key = prefix + entry.name
                 if key == self.state_dir:
                     continue
                 try:
                     if entry.is_file(follow_symlinks=False):
-                        if not skip(key, False):
-                            files.append((key, stamp(_stat(entry))))
+                        if skip is not _nothing and skip(key, False):
+                            continue
+                        there = entry.stat(follow_symlinks=False)
+                        if not _TELLS_ALL:
+                            there = os.lstat(entry.path)
+                        files.append((key, stamp(there)))
                     elif entry.is_symlink():
                         if not skip(key, False):
                             self.symlinks.append(key)

@@ -51,6 +51,7 @@ _NO_SUCH_CALL = {
 _NOT_TO_SYNC = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES, errno.ENOTSUP}
 _NAME = operator.attrgetter('name')
 _STAMP = struct.Struct('<4Q')
+_parts_of_stamp = operator.attrgetter('st_size', 'st_mtime_ns', 'st_ctime_ns', 'st_ino')
 _MASK = (1 << 64) - 1
 _TICK_NS = 10 * 10**9
 _NO_PARTS = {'', '.', '..'}
@@ -83,7 +84,7 @@ def stamp(stat: os.stat_result) -> bytes:
     Size, time of modification, time of change (both in ns) and inode, as git's index keeps them:
     as long as the stamp of a file is the same, and was not racy, so is its content.
     """
-    parts = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+    parts = _parts_of_stamp(stat)
     try:
         return _STAMP.pack(*parts)
     except struct.error:  # a time before 1970, perhaps

@@ -12,7 +12,6 @@ import pytest
 
 from pysyncml.storage.ignore import Ignore
 from pysyncml.storage.ignore import _is_trace as is_trace
-from pysyncml.storage.ignore import _ordinary as ordinary
 from pysyncml.storage.names import is_protected
 
 
@@ -80,21 +79,29 @@ def test_these_are_notes(ignore, name):
 
 
 @pytest.mark.parametrize('state_dir', ['.sync', 'state', 'State.x', 'ﬀ', 'stra\xdfe', '\uff53'])
-def test_what_is_told_at_a_glance_is_neither_protected_nor_a_trace(state_dir):
+def test_what_is_told_at_a_glance_is_neither_protected_nor_a_trace(tmp_path, state_dir):
     words = [
         *('CVS', '.git', '_darcs', '_FOSSIL_', '.sl', 'GIT~1', 'sync', '.sync', 'Thumbs.db'),
         *('desktop.ini', '.DS_Store', '.a.swp', '.#a', '#a#', 'a~', '~$a', '.~lock.a', 's'),
         *(state_dir, unicodedata.normalize('NFKC', state_dir).casefold()),
     ]
     words += [word.swapcase() for word in words] + [word.lower() for word in words]
-    around = ['', ' ', '.', '\n', '\u200b', '1', 'x', '/', '\\', ':', '~']
+    around = ['', ' ', '.', '\n', '\u200b', '1', 'x', '\\', ':', '~']
     names = {before + word + after for word in words for before in around for after in around}
-    is_ordinary = ordinary(state_dir)
-    assert is_ordinary('a.txt') and is_ordinary('A (1), b-c_d.txt') and is_ordinary('7')
-    for name in names:
-        if is_ordinary(name):
-            assert not is_protected(name, state_dir), name
-            assert not is_trace(name), name
+    rules = Ignore(str(tmp_path), state_dir)
+    assert rules.skips_none(['a.txt', 'A (1), b-c_d.txt', '7'])
+    ordinary = [name for name in sorted(names) if rules.skips_none([name])]
+    for name in ordinary:
+        assert not is_protected(name, state_dir), name
+        assert not is_trace(name), name
+    assert rules.skips_none(ordinary)
+    for name in names.difference(ordinary):
+        assert not rules.skips_none(['a', name]) and not rules.skips_none([name, 'a']), name
+
+
+def test_with_patterns_each_name_is_asked_for(ignore):
+    assert ignore().skips_none([]) and ignore().skips_none(['a.log', 'b'])
+    assert not ignore('*.log').skips_none(['a', 'b'])
 
 
 def test_folders(ignore):

@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -184,7 +184,7 @@ class Scan:
         """
         comparison = _Stamps()
         fetch = self.index.stamps()
-        for files in self.storage.runs(self.ignore.skip, self.closed):
+        for files in self._runs(self.closed):
             self.seen += len(files)
             comparison.take_in(files, fetch(len(files)))
         while rows := fetch(_ROWS):
@@ -200,6 +200,9 @@ class Scan:
         suspects = sorted({*comparison.differing, *comparison.files} - unfinished)
         missing = [path for path in comparison.rows if path not in unfinished]
         return suspects, missing, comparison.elsewhere()
+
+    def _runs(self, unreadable: list[str]) -> Iterator[list[tuple[str, bytes]]]:
+        return self.storage.runs(self.ignore.skip, unreadable, self.ignore.skips_none)
 
     def _in_sight(self, missing: list[str]) -> list[str]:
         """Return those that are gone; what is only out of sight is left as it is."""
@@ -325,7 +328,7 @@ class Scan:
         A file that is moved from a folder we had not looked into yet to one we had would look
         deleted.
         """
-        return sum(map(len, self.storage.runs(self.ignore.skip, []))) > self.seen
+        return sum(map(len, self._runs([]))) > self.seen
 
     def _guard(self, deleted: int) -> None:
         """Refuse to believe that most notes were deleted on purpose."""
