@@ -201,7 +201,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...], int]] = {
     'start': (start, (100,), 7),
     'steady': (steady, (1_000, 10_000, 100_000), 3),
     'first': (first, (1_000, 10_000, 100_000), 3),
-    'syncevolution': (syncevolution, (1_000, 10_000), 1),
+    'syncevolution': (syncevolution, (1_000, 10_000), 3),
     'encodings': (encodings, (10_000,), 3),
     'second': (second_device, (1_000, 10_000, 100_000), 1),
     'renamed': (renamed_folder, (10_000, 100_000), 3),
