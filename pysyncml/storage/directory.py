@@ -192,12 +192,11 @@ class DirectoryStorage(Storage[os.stat_result]):
                     continue
                 try:
                     if entry.is_file(follow_symlinks=False):
-                        if skip is not _nothing and skip(key, False):
-                            continue
-                        there = entry.stat(follow_symlinks=False)
-                        if not _TELLS_ALL:
-                            there = os.lstat(entry.path)
-                        files.append((key, stamp(there)))
+                        if not skip(key, False):
+                            there = entry.stat(follow_symlinks=False)
+                            if not _TELLS_ALL:
+                                there = os.lstat(entry.path)
+                            files.append((key, stamp(there)))
                     elif entry.is_symlink():
                         if not skip(key, False):
                             self.symlinks.append(key)

@@ -93,12 +93,7 @@ def stamp(stat: os.stat_result) -> bytes:
 
 def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
     """Return whether the stamps of a file are the same."""
-    return (
-        before.st_mtime_ns == after.st_mtime_ns
-        and before.st_ctime_ns == after.st_ctime_ns
-        and before.st_size == after.st_size
-        and before.st_ino == after.st_ino
-    )
+    return bool(_parts_of_stamp(before) == _parts_of_stamp(after))
 
 
 def looks(stat: os.stat_result) -> tuple[int, int, int]:

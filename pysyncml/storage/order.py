@@ -61,9 +61,7 @@ def folder_moves(operations: Iterable[Operation]) -> list[FolderMove]:
     """Return which files could go with their folder, if there is nothing else in it."""
     together: dict[tuple[str, str], FolderMove] = {}
     for operation in operations:
-        if not (operation.renames and operation.leaves):
-            continue
-        looks = operation.looks
+        looks = operation.looks if operation.renames and operation.leaves else None
         if looks is None:
             continue
         source, _, name = (operation.source or '').rpartition('/')

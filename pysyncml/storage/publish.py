@@ -146,8 +146,7 @@ class _Run(Steps):
             self._begin(move.operations[0])  # the others leave and enter the same folders
             for one in move.operations:
                 # what happens to a folder does not change the stamps of its files
-                same = Outcome('', one.item, ok=True, key=one.key, stamp=one.expect)
-                outcomes[one.id] = same
+                outcomes[one.id] = Outcome('', one.item, ok=True, key=one.key, stamp=one.expect)
         return outcomes
 
     def _work_off(
@@ -199,8 +198,8 @@ class _Run(Steps):
             self._put_back(operation)
             if operation.key is not None:
                 self._left[parent_of(operation.key)] = None
-            error_text = _reason(operation, error)
-            return Outcome('', operation.item, ok=False, key=operation.source, error=error_text)
+            reason = _reason(operation, error)
+            return Outcome('', operation.item, ok=False, key=operation.source, error=reason)
 
     def _put_back(self, operation: Operation) -> None:
         """Undo the lifting of a file that could not go where it should."""

@@ -86,7 +86,7 @@ def test_what_is_told_at_a_glance_is_neither_protected_nor_a_trace(tmp_path, sta
         *(state_dir, unicodedata.normalize('NFKC', state_dir).casefold()),
     ]
     words += [word.swapcase() for word in words] + [word.lower() for word in words]
-    around = ['', ' ', '.', '\n', '\u200b', '1', 'x', '\\', ':', '~']
+    around = ['', ' ', '.', '\n', '\u200b', '1', 'x', '/', '\\', ':', '~']
     names = {before + word + after for word in words for before in around for after in around}
     rules = Ignore(str(tmp_path), state_dir)
     assert rules.skips_none(['a.txt', 'A (1), b-c_d.txt', '7'])

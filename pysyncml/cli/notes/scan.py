@@ -265,9 +265,14 @@ class Scan:
         for path, row in renamed.items():
             self._renamed(row, path)
         for item_id, _, path, edited in moved:
-            self._changed(rows[item_id], path, edited=edited)
+            row = rows[item_id]
+            if edited:
+                self._changed(row, path)
+            else:
+                self._note(row, path)
+                self._renamed(row, path)
         for item_id, path in result.modified:
-            self._changed(rows[item_id], path, edited=True)
+            self._changed(rows[item_id], path)
         for path in added:
             self._added(path)
 
@@ -353,24 +358,22 @@ class Scan:
         row.stamp = b'' if look.racy else look.stamp
         self.index.put(row)
 
-    def _changed(self, row: NoteRow, path: str, *, edited: bool) -> None:
+    def _changed(self, row: NoteRow, path: str) -> None:
+        """The content of a note is another one, and perhaps it has another path as well."""
         old_name = row.name
         if path != row.path:
             row.name = path
         spec = None
         if self.desk.keeps_texts:
-            old_body = self.index.base(row.id) if edited else None
-            new_body = self._text(path) if edited else None
-            if not edited or None not in (old_body, new_body):
+            old_body, new_body = self.index.base(row.id), self._text(path)
+            if None not in (old_body, new_body):
                 spec = self.agent.spec(old_name, row.name, old_body, new_body)
-            if edited:
-                self._keep_base(row, new_body)
+            self._keep_base(row, new_body)
         self._note(row, path)
-        if edited or self.engine.options.syncFilename:
-            self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
+        self._change(row.id, pysyncml.ITEM_MODIFIED, spec)
 
     def _renamed(self, row: NoteRow, path: str) -> None:
-        """The file of a note, untouched, has another path."""
+        """A note has another path, and its content is what it was."""
         spec = self.agent.spec(row.name, path, None, None) if self.desk.keeps_texts else None
         row.name = row.path = path
         self.index.put(row)
